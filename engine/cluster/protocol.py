@@ -1,0 +1,146 @@
+"""The protocol that the rest of the engine speaks to a cluster, and the values that cross it.
+
+Two implementations pass one test suite: the API server (``engine.cluster.api``) and the simulated cluster
+(``engine.cluster.simulated``). Methods may be called from several threads on the API server's; the simulated
+cluster is used by one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from engine.model.objects import Condition, Node, Pod, PodKey
+
+
+class ResourceKind(enum.Enum):
+    """What can be listed and watched."""
+
+    PODS = "pods"
+    NODES = "nodes"
+
+
+class Change(enum.Enum):
+    """The types of a watch event."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+
+
+Object = Pod | Node
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a kind at one version."""
+
+    items: tuple[Object, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event of a watch. A bookmark has no object and only advances the version."""
+
+    change: Change
+    object: Object | None
+    resource_version: str
+
+
+class EventType(enum.Enum):
+    """The two types of a Kubernetes Event."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEvent:
+    """An Event (events.k8s.io) about a pod or a node, for people to read.
+
+    ``regarding`` is a pod's key, or a node's name. ``action`` is the machine-readable verb (``Binding``,
+    ``Scheduling``). ``time`` is when it happened.
+    """
+
+    regarding: PodKey | str
+    type: EventType
+    reason: str
+    action: str
+    message: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """Who leads. Times are the holder's wall clock; ``version`` guards against lost updates."""
+
+    holder: str
+    duration_seconds: int
+    acquire_time: datetime
+    renew_time: datetime
+    transitions: int = 0
+    version: str = ""
+
+
+class Cluster(Protocol):
+    """A Kubernetes cluster as a scheduler needs it.
+
+    Every method raises `engine.cluster.errors.ClusterError` kinds: ApiError where the server says no,
+    Unreachable where the outcome is unknown.
+    """
+
+    def list(self, kind: ResourceKind) -> Listing:
+        """All objects of the kind; pages are followed. Pods that are Succeeded or Failed are left out."""
+        ...
+
+    def watch(self, kind: ResourceKind, resource_version: str, timeout: float) -> Iterator[WatchEvent]:
+        """Events after the version, until ``timeout`` seconds have passed (then it simply ends).
+
+        A pod that becomes Succeeded or Failed is reported as deleted. The simulated cluster never waits: it ends
+        where nothing is left.
+
+        Raises:
+            Expired: The version is too old, list again.
+        """
+        ...
+
+    def get_pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod as it is now, None where there is none."""
+        ...
+
+    def bind(self, pod: PodKey, node: str) -> None:
+        """Bind the pod to the node; the uid is a precondition.
+
+        Raises:
+            ApiError: 409 where the pod is bound, deleting, gated or another; 404 where it is gone.
+        """
+        ...
+
+    def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
+        """Evict through the eviction API. ApiError 429 where a disruption budget forbids it now."""
+        ...
+
+    def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
+        """Set one condition in the pod's status, with the uid as a precondition."""
+        ...
+
+    def post_event(self, event: ClusterEvent) -> None:
+        """Record an Event."""
+        ...
+
+    def get_lease(self, namespace: str, name: str) -> LeaseRecord | None:
+        """The lease, None where there is none."""
+        ...
+
+    def put_lease(self, namespace: str, name: str, record: LeaseRecord) -> LeaseRecord:
+        """Create the lease (version "") or replace that version of it; returns it with its new version.
+
+        Raises:
+            ApiError: 409 where somebody else was faster.
+        """
+        ...

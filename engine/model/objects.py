@@ -1,0 +1,263 @@
+"""The API's objects as far as the engine reads them.
+
+Decoding skips every other field, so objects of newer versions are no trouble, and one pod costs some microseconds.
+Structs are frozen: whoever holds one may keep it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+DEFAULT_SCHEDULER = "default-scheduler"
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False, omit_defaults=True):
+    """Base of the decoded objects: camel case in JSON, snake case here."""
+
+
+class PodKey(NamedTuple):
+    """What names one pod for ever: the uid tells a pod from a later one of the same name."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class OwnerReference(Struct, frozen=True):
+    """Who made the object."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class ObjectMeta(Struct, frozen=True):
+    """metav1.ObjectMeta."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+
+class Requirement(Struct, frozen=True):
+    """One expression of a selector: ``key operator values``."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] | None = None
+
+
+class NodeSelectorTerm(Struct, frozen=True):
+    """Expressions that must all hold."""
+
+    match_expressions: tuple[Requirement, ...] | None = None
+    match_fields: tuple[Requirement, ...] | None = None
+
+
+class NodeSelector(Struct, frozen=True):
+    """Terms of which one must hold."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class PreferredTerm(Struct, frozen=True):
+    """A term that adds its weight (1…100) where it holds."""
+
+    weight: int
+    preference: NodeSelectorTerm
+
+
+class NodeAffinity(Struct, frozen=True):
+    """Which nodes a pod must or would rather run on."""
+
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    preferred_during_scheduling_ignored_during_execution: tuple[PreferredTerm, ...] | None = None
+
+
+class Affinity(Struct, frozen=True):
+    """A pod's affinities; those between pods are kept raw, as their presence is all that is read yet."""
+
+    node_affinity: NodeAffinity | None = None
+    pod_affinity: dict[str, object] | None = None
+    pod_anti_affinity: dict[str, object] | None = None
+
+
+class Toleration(Struct, frozen=True):
+    """What taint a pod puts up with. Empty effect: every effect; empty operator: Equal."""
+
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+class ContainerPort(Struct, frozen=True):
+    """A port of a container; ``host_port`` 0 asks for none on the host."""
+
+    host_port: int = 0
+    host_ip: str = msgspec.field(default="", name="hostIP")
+    protocol: str = ""
+    container_port: int = 0
+
+
+class ResourceRequirements(Struct, frozen=True):
+    """Requests and limits by resource name, as quantities."""
+
+    requests: dict[str, str | int | float] | None = None
+    limits: dict[str, str | int | float] | None = None
+
+
+class Container(Struct, frozen=True):
+    """A container; as an init container it is a sidecar where ``restart_policy`` is Always."""
+
+    name: str = ""
+    resources: ResourceRequirements | None = None
+    ports: tuple[ContainerPort, ...] | None = None
+    restart_policy: str | None = None
+
+
+class ClaimReference(Struct, frozen=True):
+    """A volume's claim."""
+
+    claim_name: str = ""
+
+
+class Volume(Struct, frozen=True):
+    """A volume as far as scheduling cares: its name is left out, for it is random for token volumes."""
+
+    persistent_volume_claim: ClaimReference | None = None
+    ephemeral: dict[str, object] | None = None
+    csi: dict[str, object] | None = None
+
+
+class SchedulingGate(Struct, frozen=True):
+    """Something that holds the pod back from scheduling until it is taken away."""
+
+    name: str = ""
+
+
+class PodSpec(Struct, frozen=True):
+    """What the pod asks for."""
+
+    node_name: str = ""
+    scheduler_name: str = DEFAULT_SCHEDULER
+    priority: int | None = None
+    preemption_policy: str | None = None
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None
+    tolerations: tuple[Toleration, ...] | None = None
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+    overhead: dict[str, str | int | float] | None = None
+    resources: ResourceRequirements | None = None
+    scheduling_gates: tuple[SchedulingGate, ...] | None = None
+    topology_spread_constraints: tuple[dict[str, object], ...] | None = None
+    resource_claims: tuple[dict[str, object], ...] | None = None
+    volumes: tuple[Volume, ...] | None = None
+    host_network: bool | None = None
+
+
+class Condition(Struct, frozen=True):
+    """A condition of a pod or of a node."""
+
+    type: str
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class ContainerStatus(Struct, frozen=True):
+    """What a container really has, which differs from its spec while it is being resized."""
+
+    name: str = ""
+    restart_count: int = 0
+    allocated_resources: dict[str, str | int | float] | None = None
+    resources: ResourceRequirements | None = None
+
+
+class PodStatus(Struct, frozen=True):
+    """Where the pod is in its life."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    conditions: tuple[Condition, ...] | None = None
+    container_statuses: tuple[ContainerStatus, ...] | None = None
+    init_container_statuses: tuple[ContainerStatus, ...] | None = None
+    nominated_node_name: str = ""
+    start_time: datetime | None = None
+
+
+class Pod(Struct, frozen=True):
+    """core/v1 Pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def key(self) -> PodKey:
+        """The pod's key."""
+        return PodKey(self.metadata.namespace, self.metadata.name, self.metadata.uid)
+
+    def condition(self, type_: str) -> Condition | None:
+        """The condition of that type, if the pod has it."""
+        return next(
+            (condition for condition in self.status.conditions or () if condition.type == type_), None
+        )
+
+
+class Taint(Struct, frozen=True):
+    """What keeps pods off a node that don't tolerate it."""
+
+    key: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+class NodeSpec(Struct, frozen=True):
+    """A node's spec."""
+
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] | None = None
+
+
+class NodeStatus(Struct, frozen=True):
+    """What a node offers and how it is."""
+
+    allocatable: dict[str, str | int | float] | None = None
+    conditions: tuple[Condition, ...] | None = None
+
+
+class Node(Struct, frozen=True):
+    """core/v1 Node."""
+
+    metadata: ObjectMeta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.metadata.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether its Ready condition is True. A node without conditions (made by hand) counts as ready."""
+        conditions = self.status.conditions
+        if not conditions:
+            return True
+        return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
