@@ -58,9 +58,8 @@ def _parse(text: str) -> int:
         numerator, power = digits, 9 - len(part) + exponent
     if match["sign"] == "-":
         numerator = -numerator
-    if power >= 0:
-        return numerator * int(10**power)
-    return -(-numerator // int(10**-power))
+    scale: int = 10 ** abs(power)
+    return numerator * scale if power >= 0 else -(-numerator // scale)
 
 
 def units(nanos: int) -> int:
