@@ -1,0 +1,177 @@
+"""The shape of a pod: all that placement reads of it but its name, uid and age.
+
+Pods made from one template have one shape, so what is worked out for the first of them serves all: a `ShapeTable`
+interns shapes, and everything that is cached per shape is keyed by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from engine.model.objects import NodeSelectorTerm, Pod, PodSpec, PreferredTerm, Toleration
+from engine.model.requests import pod_requests, scoring_requests
+
+
+class HostPort(NamedTuple):
+    """A port that a pod takes on its node; ``ip`` 0.0.0.0 takes it on every address."""
+
+    protocol: str
+    port: int
+    ip: str
+
+
+class Workload(NamedTuple):
+    """What made a pod, by its own name: a pod of a Deployment names the Deployment, not its ReplicaSet."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Shape:
+    """What pods of one template have in common. Compared by identity.
+
+    Attributes:
+        owner: None for a bare pod, whose workload is itself.
+        annotations: Only those that the policies read.
+        required: The terms of the required node affinity, ORed; None where there is none.
+        requests: The effective request by resource, in the units of the columns.
+        scoring: Millicores and bytes that count in scores.
+        unsupported: Fields that ask for something that this version cannot honour, so the pod must wait.
+    """
+
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner: Workload | None
+    priority: int
+    node_selector: tuple[tuple[str, str], ...]
+    required: tuple[NodeSelectorTerm, ...] | None
+    preferred: tuple[PreferredTerm, ...]
+    tolerations: tuple[Toleration, ...]
+    host_ports: tuple[HostPort, ...]
+    requests: Mapping[str, int]
+    scoring: tuple[int, int]
+    unsupported: tuple[str, ...]
+
+
+def workload(pod: Pod) -> Workload | None:
+    """The workload that made the pod, None for a bare pod.
+
+    A ReplicaSet that a Deployment made carries the template's hash at the end of its name, and so does the pod in its
+    label: taking it off gives the Deployment, without watching ReplicaSets.
+    """
+    owner = next((owner for owner in pod.metadata.owner_references if owner.controller), None)
+    if owner is None:
+        return None
+    if owner.kind == "ReplicaSet":
+        suffix = "-" + (pod.metadata.labels or {}).get("pod-template-hash", "")
+        if len(suffix) > 1 and owner.name.endswith(suffix) and len(owner.name) > len(suffix):
+            return Workload("Deployment", owner.name[: -len(suffix)])
+    return Workload(owner.kind, owner.name)
+
+
+def unsupported(spec: PodSpec) -> tuple[str, ...]:
+    """The fields of the spec that this version cannot honour; a pod with any must wait, not be placed wrongly."""
+    found: list[str] = []
+    if spec.affinity is not None:
+        if spec.affinity.pod_affinity:
+            found.append("spec.affinity.podAffinity")
+        if spec.affinity.pod_anti_affinity:
+            found.append("spec.affinity.podAntiAffinity")
+    if spec.topology_spread_constraints:
+        found.append("spec.topologySpreadConstraints")
+    if spec.resource_claims:
+        found.append("spec.resourceClaims")
+    for position, volume in enumerate(spec.volumes or ()):
+        if volume.persistent_volume_claim is not None or volume.ephemeral is not None:
+            found.append(f"spec.volumes[{position}]")
+    return tuple(found)
+
+
+class ShapeTable:
+    """Interns shapes. Shapes live as long as some pod holds them.
+
+    Args:
+        annotations: The keys of the annotations that policies read; others don't tell shapes apart.
+    """
+
+    __slots__ = ("_annotations", "_encoder", "_shapes")
+
+    def __init__(self, annotations: Collection[str] = ()) -> None:
+        self._annotations = frozenset(annotations)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._shapes: WeakValueDictionary[bytes, Shape] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    @property
+    def annotations(self) -> frozenset[str]:
+        """The annotation keys that tell shapes apart."""
+        return self._annotations
+
+    def intern(self, pod: Pod) -> Shape:
+        """The pod's shape.
+
+        Raises:
+            RequestError: A quantity in the pod cannot be read.
+        """
+        metadata, spec = pod.metadata, pod.spec
+        owner = workload(pod) if metadata.owner_references else None
+        annotations = {
+            key: value for key, value in (metadata.annotations or {}).items() if key in self._annotations
+        }
+        key = self._encoder.encode(
+            (
+                metadata.namespace,
+                metadata.labels,
+                annotations,
+                owner,
+                spec if not spec.node_name else msgspec.structs.replace(spec, node_name=""),
+            )
+        )
+        shape = self._shapes.get(key)
+        if shape is None:
+            # A resize in progress changes what a running pod holds, never the shape of its template.
+            template = Pod(metadata, spec)
+            shape = self._shapes[key] = _shape(template, annotations, owner)
+        return shape
+
+
+def _shape(pod: Pod, annotations: Mapping[str, str], owner: Workload | None) -> Shape:
+    spec = pod.spec
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else None
+    return Shape(
+        namespace=pod.metadata.namespace,
+        labels=pod.metadata.labels or {},
+        annotations=annotations,
+        owner=owner,
+        priority=spec.priority or 0,
+        node_selector=tuple(sorted((spec.node_selector or {}).items())),
+        required=required.node_selector_terms if required is not None else None,
+        preferred=preferred or (),
+        tolerations=spec.tolerations or (),
+        host_ports=_host_ports(spec),
+        requests=pod_requests(pod),
+        scoring=scoring_requests(pod),
+        unsupported=unsupported(spec),
+    )
+
+
+def _host_ports(spec: PodSpec) -> tuple[HostPort, ...]:
+    """Ports of containers and sidecars: an ordinary init container has ended before they matter."""
+    sidecars = (c for c in spec.init_containers or () if c.restart_policy == "Always")
+    return tuple(
+        HostPort(port.protocol or "TCP", port.host_port, port.host_ip or "0.0.0.0")
+        for container in (*(spec.containers or ()), *sidecars)
+        for port in container.ports or ()
+        if port.host_port > 0
+    )

@@ -1,0 +1,230 @@
+"""The cache of pods and nodes, and the state machine of a pod.
+
+::
+
+            seen, no node                    bind sent                 watch: nodeName is set
+    (new) ───────────────▶ QUEUED ──assume──▶ ASSUMED ─────confirm────▶ BOUND
+      │                      ▲                   │                        │
+      │                      └──────forget───────┘                        │ deletionTimestamp
+      │  seen with a node                                                 ▼
+      └───────────────────────────────────────▶ BOUND             TERMINATING ──deleted──▶ (gone)
+
+A pod holds its requests on its node in every state but QUEUED; a terminating one until it is gone. An assumed pod is
+forgotten when its bind failed, and the watch's word wins over ours: a pod that turns up on another node moves there.
+Pods of all schedulers are here, for all of them take room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from engine.model.objects import Node, Pod, PodKey
+from engine.model.requests import pod_requests, scoring_requests
+from engine.model.shape import ShapeTable
+from engine.state.census import Census, Selects
+from engine.state.columns import Columns
+from engine.state.pods import Phase, PlacedPod
+from engine.state.workloads import Workloads
+
+
+class Cache:
+    """Pods and nodes as last seen, with what we assume, and the columns that follow them.
+
+    Attributes:
+        columns: The snapshot.
+        workloads: Where the pods of each workload are.
+    """
+
+    def __init__(self, annotations: Iterable[str] = ()) -> None:
+        self.columns = Columns()
+        self.workloads = Workloads()
+        self._shapes = ShapeTable(frozenset(annotations))
+        self._pods: dict[PodKey, PlacedPod] = {}
+        self._by_node: dict[str, dict[PodKey, PlacedPod]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._censuses: list[Census] = []
+
+    # Reading
+
+    def __len__(self) -> int:
+        """How many pods are cached."""
+        return len(self._pods)
+
+    def pod(self, key: PodKey) -> PlacedPod | None:
+        """The pod, None where it is not (or no longer) known."""
+        return self._pods.get(key)
+
+    def pods(self) -> Iterator[PlacedPod]:
+        """All pods."""
+        return iter(self._pods.values())
+
+    def pods_on(self, node: str) -> Iterator[PlacedPod]:
+        """The pods that hold room on a node, which need not be known itself."""
+        return iter(self._by_node.get(node, {}).values())
+
+    def node(self, name: str) -> Node | None:
+        """The node, None where it is not known."""
+        return self._nodes.get(name)
+
+    def nodes(self) -> Iterator[Node]:
+        """All nodes."""
+        return iter(self._nodes.values())
+
+    # Nodes
+
+    def put_node(self, node: Node) -> None:
+        """Add a node or take over its changes. Pods seen before their node are counted now.
+
+        Raises:
+            NodeError: It cannot be read; nothing changed.
+        """
+        known = self.columns.slot(node.name)
+        slot = self.columns.put_node(node)
+        self._nodes[node.name] = node
+        if known is None:
+            for placed in self._by_node.get(node.name, {}).values():
+                self._settle(placed, slot)
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node. Its pods stay known until they are deleted themselves."""
+        if name not in self._nodes:
+            return
+        for placed in self._by_node.get(name, {}).values():
+            self._unsettle(placed)
+        self.columns.remove_node(name)
+        del self._nodes[name]
+
+    # Pods, as watched
+
+    def put_pod(self, pod: Pod) -> PlacedPod:
+        """Add a pod or take over its changes.
+
+        Raises:
+            RequestError: A quantity in it cannot be read; nothing changed.
+        """
+        shape = self._shapes.intern(pod)
+        if pod.status.container_statuses or pod.status.init_container_statuses:
+            requests, scoring = pod_requests(pod), scoring_requests(pod)
+        else:
+            requests, scoring = dict(shape.requests), shape.scoring
+        key = pod.key
+        placed = self._pods.get(key)
+        if placed is None:
+            placed = self._pods[key] = PlacedPod(pod, key, shape, requests, scoring, Phase.QUEUED)
+            self.workloads.add(placed)
+            self._move(placed, pod.spec.node_name, _phase(pod))
+            return placed
+        node, phase = pod.spec.node_name, _phase(pod)
+        if not node and placed.phase is Phase.ASSUMED and phase is not Phase.TERMINATING:
+            # The binding is on its way: what came is an older word, or a change of something else.
+            node, phase = placed.node, Phase.ASSUMED
+        same = placed.shape is shape and placed.requests == requests and placed.scoring == scoring
+        if (
+            same
+            and node == placed.node
+            and (phase is Phase.TERMINATING) == (placed.phase is Phase.TERMINATING)
+        ):
+            placed.pod, placed.phase = pod, phase
+            return placed
+        self._move(placed, "", Phase.QUEUED)
+        if placed.shape is not shape:
+            self.workloads.remove(placed)
+            placed.shape = shape
+            self.workloads.add(placed)
+        placed.pod, placed.requests, placed.scoring = pod, requests, scoring
+        self._move(placed, node, phase)
+        return placed
+
+    def remove_pod(self, key: PodKey) -> PlacedPod | None:
+        """Forget a pod that is gone. Returns what was known of it, None where nothing was."""
+        placed = self._pods.pop(key, None)
+        if placed is not None:
+            self._move(placed, "", placed.phase)
+            self.workloads.remove(placed)
+        return placed
+
+    # Our own decisions
+
+    def assume(self, key: PodKey, node: str) -> None:
+        """Count the pod on the node at once, so that the next decision sees it.
+
+        Raises:
+            KeyError: The pod is not known.
+            ValueError: It is not queued.
+        """
+        placed = self._pods[key]
+        if placed.phase is not Phase.QUEUED or placed.node:
+            raise ValueError(f"pod {key} is {placed.phase.value}, only a queued pod can be assumed")
+        self._move(placed, node, Phase.ASSUMED)
+
+    def forget(self, key: PodKey) -> None:
+        """Take back an assumption whose bind failed. A pod that was confirmed meanwhile stays where it is."""
+        placed = self._pods.get(key)
+        if placed is not None and placed.phase is Phase.ASSUMED:
+            self._move(placed, "", Phase.QUEUED)
+
+    # Counting
+
+    def census(self, selects: Selects) -> Census:
+        """A census of the placed pods that ``selects`` accepts, counted now and kept up until dropped."""
+        census = Census(self.columns, selects)
+        for placed in self._pods.values():
+            if placed.counts and selects(placed):
+                census.add(placed.slot, 1)
+        self._censuses.append(census)
+        return census
+
+    def drop_censuses(self) -> None:
+        """Stop keeping all censuses up; a new plan brings its own."""
+        self._censuses.clear()
+
+    def read_annotations(self, keys: Iterable[str]) -> None:
+        """Which annotations tell shapes apart from now on; all pods get their shapes anew where that changed."""
+        wanted = frozenset(keys)
+        if wanted == self._shapes.annotations:
+            return
+        self._shapes = ShapeTable(wanted)
+        for placed in self._pods.values():
+            placed.shape = self._shapes.intern(placed.pod)
+
+    # Inside
+
+    def _move(self, placed: PlacedPod, node: str, phase: Phase) -> None:
+        """Take the pod from where it is to a node ("" for none), in a new phase, with all that is counted."""
+        if placed.slot >= 0:
+            self._unsettle(placed)
+        if placed.node:
+            on_node = self._by_node[placed.node]
+            del on_node[placed.key]
+            if not on_node:
+                del self._by_node[placed.node]
+        placed.node, placed.phase = node, phase
+        if node:
+            self._by_node.setdefault(node, {})[placed.key] = placed
+            slot = self.columns.slot(node)
+            if slot is not None:
+                self._settle(placed, slot)
+
+    def _settle(self, placed: PlacedPod, slot: int) -> None:
+        self.columns.hold(slot, placed.requests, placed.scoring, placed.shape.host_ports)
+        placed.slot = slot
+        self._count(placed, 1)
+
+    def _unsettle(self, placed: PlacedPod) -> None:
+        self._count(placed, -1)
+        self.columns.release(placed.slot, placed.requests, placed.scoring, placed.shape.host_ports)
+        placed.slot = -1
+
+    def _count(self, placed: PlacedPod, number: int) -> None:
+        if not placed.counts:
+            return
+        self.workloads.count(placed, number)
+        for census in self._censuses:
+            if census.selects(placed):
+                census.add(placed.slot, number)
+
+
+def _phase(pod: Pod) -> Phase:
+    if pod.metadata.deletion_timestamp is not None:
+        return Phase.TERMINATING
+    return Phase.BOUND if pod.spec.node_name else Phase.QUEUED

@@ -1,0 +1,45 @@
+"""Which slots changed since somebody last looked: what makes every update cost what changed, not what exists."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_KEPT: Final = 8192
+
+
+class ChangeLog:
+    """A bounded log of changed slots. Readers keep the version up to which they have read.
+
+    Memory is bounded: a reader that is too far behind is told to start over.
+    """
+
+    __slots__ = ("_base", "_slots")
+
+    def __init__(self) -> None:
+        self._slots: list[int] = []
+        self._base = 0
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self._base + len(self._slots)
+
+    def touch(self, slot: int) -> None:
+        """Note that the slot changed."""
+        self._slots.append(slot)
+        if len(self._slots) > _KEPT:
+            del self._slots[: _KEPT // 2]
+            self._base += _KEPT // 2
+
+    def invalidate(self) -> None:
+        """Make every reader start over."""
+        self._base = self.version + 1
+        self._slots.clear()
+
+    def since(self, version: int) -> list[int] | None:
+        """The slots that changed after ``version``, each once; None where the reader has to start over."""
+        start = version - self._base
+        if start < 0:
+            return None
+        changed = self._slots[start:]
+        return changed if len(changed) < 2 else list(dict.fromkeys(changed))
