@@ -1,0 +1,21 @@
+"""Where delays come from: immutable maps of round trips, and the files that they are read from.
+
+Imports NumPy and the standard library only; whoever schedules asks a `DelayMap` for a row and never sees a file.
+"""
+
+from engine.delay.files import load
+from engine.delay.map import MAX_MS, DelayMap
+from engine.delay.names import check_names
+from engine.delay.problems import DelayFileError, Problem
+from engine.delay.source import DelayFileSource, DelayTrouble
+
+__all__ = [
+    "MAX_MS",
+    "DelayFileError",
+    "DelayFileSource",
+    "DelayMap",
+    "DelayTrouble",
+    "Problem",
+    "check_names",
+    "load",
+]
