@@ -1,0 +1,209 @@
+"""The cluster protocol on a real API server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from engine.clock import Clock
+from engine.cluster import wire
+from engine.cluster.configuration import find_credentials
+from engine.cluster.errors import ApiError, Expired, Unreachable
+from engine.cluster.protocol import ClusterEvent, LeaseRecord, Listing, Object, ResourceKind, WatchEvent
+from engine.cluster.transport import Answer, Stream, Transport
+from engine.model.objects import Condition, Pod, PodKey
+
+PAGE = 500
+LIST_RESTARTS = 3
+SILENCE_SECONDS = 15.0  # beyond a watch's own timeout
+
+_PATHS = {ResourceKind.PODS: "/api/v1/pods", ResourceKind.NODES: "/api/v1/nodes"}
+_SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
+
+
+class ApiCluster:
+    """A Kubernetes cluster through its API server; see `engine.cluster.protocol.Cluster` for the methods.
+
+    Every method may be called from several threads; each thread keeps a connection of its own.
+
+    Args:
+        transport: The way to the server.
+        instance: Which of several Berths this is, in events.
+    """
+
+    def __init__(self, transport: Transport, instance: str = "") -> None:
+        self._transport = transport
+        self._instance = (instance or f"berth-{socket.gethostname()}")[:128]
+        self._lock = threading.Lock()
+        self._streams: set[Stream] = set()
+        self._interrupted = False
+
+    def server_version(self) -> str:
+        """The server's version, such as ``v1.36.3``. The cheapest proof that it is there and lets us in."""
+        answer = self._send("GET", "/version")
+        try:
+            return str(msgspec.json.decode(answer.body)["gitVersion"])
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise Unreachable(f"{self._transport.access.url}: /version is not an API server's") from error
+
+    def list(self, kind: ResourceKind) -> Listing:
+        """All objects of the kind, in pages; a token that expires on the way restarts the list."""
+        for restart in range(LIST_RESTARTS):
+            # A list that does not get to its end in time is asked for as a whole at last, as client-go's pager does.
+            size = PAGE if restart < LIST_RESTARTS - 1 else 0
+            with contextlib.suppress(Expired):
+                return self._list_pages(kind, size)
+        raise Expired(f"the list of {kind.value} expired {LIST_RESTARTS} times before its end")
+
+    def _list_pages(self, kind: ResourceKind, size: int) -> Listing:
+        items: list[Object] = []
+        token = ""
+        while True:
+            query = {"limit": str(size)} if size else {}
+            if kind in _SELECTORS:
+                query["fieldSelector"] = _SELECTORS[kind]
+            if token:
+                query["continue"] = token
+            answer = self._send("GET", f"{_PATHS[kind]}?{urlencode(query)}")
+            page, version, token = wire.decode_page(kind, answer.body)
+            items.extend(page)
+            if not token:
+                return Listing(tuple(items), version)
+
+    def watch(self, kind: ResourceKind, resource_version: str, timeout: float) -> Iterator[WatchEvent]:
+        """Events after the version. The watch stands when this returns; refusals are raised here, not on reading.
+
+        Args:
+            kind: What to watch.
+            resource_version: Where to begin.
+            timeout: Seconds, after which the server ends the watch; rounded up.
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(max(1, int(timeout + 0.999))),
+        }
+        if kind in _SELECTORS:
+            query["fieldSelector"] = _SELECTORS[kind]
+        opened = self._transport.stream(f"{_PATHS[kind]}?{urlencode(query)}", timeout + SILENCE_SECONDS)
+        if isinstance(opened, Answer):
+            access = self._transport.access
+            raise wire.error_of(opened, access.url, access.origin)
+        with self._lock:
+            self._streams.add(opened)
+            interrupted = self._interrupted
+        if interrupted:
+            opened.interrupt()
+        return self._events(kind, opened)
+
+    def _events(self, kind: ResourceKind, stream: Stream) -> Iterator[WatchEvent]:
+        try:
+            yield from wire.decode_events(kind, stream.lines())
+        except Unreachable:
+            if not self._interrupted:
+                raise
+        finally:
+            with self._lock:
+                self._streams.discard(stream)
+            stream.close()
+
+    def get_pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod as it is now, None where there is none."""
+        try:
+            return wire.decode_pod(self._send("GET", _pod(namespace, name)).body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def bind(self, pod: PodKey, node: str) -> None:
+        """Bind the pod to the node; the uid is a precondition."""
+        self._send("POST", _pod(pod.namespace, pod.name) + "/binding", wire.binding(pod, node))
+
+    def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
+        """Evict the pod; 429 where a disruption budget forbids it now."""
+        self._send("POST", _pod(pod.namespace, pod.name) + "/eviction", wire.eviction(pod, grace_seconds))
+
+    def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
+        """Set one condition; the uid is a precondition."""
+        body = wire.condition_patch(pod, condition)
+        self._send("PATCH", _pod(pod.namespace, pod.name) + "/status", body, wire.MERGE)
+
+    def post_event(self, event: ClusterEvent) -> None:
+        """Record an Event. One that is there already (its first answer was lost) is no error."""
+        namespace, body = wire.event(event, self._instance)
+        try:
+            self._send("POST", f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, '')}/events", body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+    def get_lease(self, namespace: str, name: str) -> LeaseRecord | None:
+        """The lease, None where there is none."""
+        try:
+            return wire.decode_lease(self._send("GET", _lease(namespace, name)).body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def put_lease(self, namespace: str, name: str, record: LeaseRecord) -> LeaseRecord:
+        """Create the lease, or replace the version that the record names."""
+        method, path = ("PUT", _lease(namespace, name)) if record.version else ("POST", _lease(namespace, ""))
+        return wire.decode_lease(self._send(method, path, wire.lease(namespace, name, record)).body)
+
+    def interrupt_watches(self) -> None:
+        """End all watches at once, and each later one as it begins: for shutting down. Other calls go on."""
+        with self._lock:
+            self._interrupted = True
+            streams = list(self._streams)
+        for stream in streams:
+            stream.interrupt()
+
+    def close(self) -> None:
+        """End the watches and close all connections. Requests on their way fail as Unreachable."""
+        self.interrupt_watches()
+        self._transport.close()
+
+    def _send(
+        self, method: str, target: str, body: bytes | None = None, content_type: str = wire.JSON
+    ) -> Answer:
+        answer = self._transport.request(method, target, body, content_type)
+        if 200 <= answer.status < 300 and answer.content_type == wire.JSON:
+            return answer
+        access = self._transport.access
+        return wire.check_success(answer, access.url, access.origin)
+
+
+def _pod(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, '')}/pods/{quote(name, '')}"
+
+
+def _lease(namespace: str, name: str) -> str:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, '')}/leases"
+    return f"{path}/{quote(name, '')}" if name else path
+
+
+def connect(kubeconfig: Path | None, context: str | None = None, clock: Clock | None = None) -> ApiCluster:
+    """The cluster of a kubeconfig, or of the pod that we run in. Nothing is sent yet.
+
+    Args:
+        kubeconfig: The file; None looks at ``$KUBECONFIG``, ``~/.kube/config`` and the pod's service account.
+        context: A context's name, None for the current one.
+        clock: For renewing credentials and forgetting idle connections.
+
+    Raises:
+        ConfigurationError: Names the file, the field and the remedy.
+    """
+    credentials = find_credentials(kubeconfig, context, clock)
+    instance = f"berth-{os.environ.get('HOSTNAME') or socket.gethostname()}-{random.getrandbits(32):08x}"
+    return ApiCluster(Transport(credentials, user_agent="berth/0.1", clock=clock), instance)

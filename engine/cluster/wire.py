@@ -1,0 +1,426 @@
+"""The API's JSON: what we send, and how answers, lists, events of watches and refusals are decoded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from engine.cluster.errors import ApiError, ClusterError, Expired, Unreachable
+from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Object, ResourceKind, WatchEvent
+from engine.cluster.transport import Answer
+from engine.model.objects import Condition, Node, Pod, PodKey, Struct
+
+log = logging.getLogger(__name__)
+
+CONTROLLER = "berth"
+NOTE_BYTES = 1024  # events.k8s.io refuses a longer note
+NAME_LENGTH = 253
+JSON = "application/json"
+MERGE = "application/strategic-merge-patch+json"
+
+encode = msgspec.json.encode
+
+
+class _ListMeta(Struct, frozen=True):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _PodList(Struct, frozen=True):
+    metadata: _ListMeta
+    items: tuple[Pod, ...] | None = None
+
+
+class _NodeList(Struct, frozen=True):
+    metadata: _ListMeta
+    items: tuple[Node, ...] | None = None
+
+
+class _RawList(Struct, frozen=True):
+    metadata: _ListMeta
+    items: tuple[msgspec.Raw, ...] | None = None
+
+
+class _PodEvent(Struct, frozen=True):
+    type: str
+    object: Pod
+
+
+class _NodeEvent(Struct, frozen=True):
+    type: str
+    object: Node
+
+
+class _RawEvent(Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+class _Name(Struct, frozen=True):
+    name: str = "?"
+    namespace: str = ""
+    resource_version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class _Named(Struct, frozen=True):
+    metadata: _Name = _Name()
+
+
+class _StatusDetails(Struct, frozen=True):
+    retry_after_seconds: float | None = None
+
+
+class _Status(Struct, frozen=True):
+    kind: str = ""
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+    details: _StatusDetails | None = None
+
+
+class _LeaseSpec(Struct, frozen=True):
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: datetime | None = None
+    renew_time: datetime | None = None
+    lease_transitions: int | None = None
+
+
+class _Lease(Struct, frozen=True):
+    metadata: _Name
+    spec: _LeaseSpec = _LeaseSpec()
+
+
+_OBJECTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
+    ResourceKind.PODS: msgspec.json.Decoder(Pod),
+    ResourceKind.NODES: msgspec.json.Decoder(Node),
+}
+_LISTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
+    ResourceKind.PODS: msgspec.json.Decoder(_PodList),
+    ResourceKind.NODES: msgspec.json.Decoder(_NodeList),
+}
+_EVENTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
+    ResourceKind.PODS: msgspec.json.Decoder(_PodEvent),
+    ResourceKind.NODES: msgspec.json.Decoder(_NodeEvent),
+}
+_RAW_LIST = msgspec.json.Decoder(_RawList)
+_RAW_EVENT = msgspec.json.Decoder(_RawEvent)
+_NAMED = msgspec.json.Decoder(_Named)
+_STATUS = msgspec.json.Decoder(_Status)
+_LEASE = msgspec.json.Decoder(_Lease)
+_CHANGES = {change.value: change for change in Change}
+
+
+def decode_pod(body: bytes) -> Pod:
+    """One pod.
+
+    Raises:
+        Unreachable: It is not a pod that we understand.
+    """
+    try:
+        return _OBJECTS[ResourceKind.PODS].decode(body)  # type: ignore[no-any-return]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"pod {_name_of(body)} cannot be decoded: {error}") from error
+
+
+def decode_page(kind: ResourceKind, body: bytes) -> tuple[tuple[Object, ...], str, str]:
+    """One page of a list: its objects, the list's version, and the token of the next page ("" at the end).
+
+    An object that cannot be decoded is logged with its name and left out.
+
+    Raises:
+        Unreachable: The body is not a list.
+    """
+    try:
+        page = _LISTS[kind].decode(body)
+        return page.items or (), page.metadata.resource_version, page.metadata.continue_
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        raw = _RAW_LIST.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"the list of {kind.value} is not what an API server sends: {error}") from error
+    decoded = tuple(item for one in raw.items or () if (item := _decode_or_log(kind, one)) is not None)
+    return decoded, raw.metadata.resource_version, raw.metadata.continue_
+
+
+def decode_events(kind: ResourceKind, lines: Iterator[bytes]) -> Iterator[WatchEvent]:
+    """The events of a watch's lines.
+
+    Raises:
+        Expired: An ERROR event says that the version is too old.
+        ApiError: An ERROR event says something else.
+        Unreachable: A line is no event at all.
+    """
+    decode = _EVENTS[kind].decode
+    for line in lines:
+        try:
+            event = decode(line)
+            change = _CHANGES[event.type]
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+            if line.strip():
+                yield from _decode_slowly(kind, line)
+            continue
+        found: Object = event.object
+        version = found.metadata.resource_version
+        yield WatchEvent(change, None if change is Change.BOOKMARK else found, version)
+
+
+def _decode_slowly(kind: ResourceKind, line: bytes) -> Iterator[WatchEvent]:
+    """A line that is not an ordinary event: an error, a broken object, or nothing that we know."""
+    try:
+        event = _RAW_EVENT.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"the watch of {kind.value} sent what is no event: {error}") from error
+    if event.type == "ERROR":
+        status = _status_of(bytes(event.object))
+        if status.code == 410:
+            raise Expired(status.message)
+        raise ApiError(status.code or 500, status.reason, status.message, _details_seconds(status))
+    if event.type not in _CHANGES:
+        log.warning("watch of %s: event of the unknown type %r skipped", kind.value, event.type)
+        return
+    if _decode_or_log(kind, event.object) is None:
+        try:
+            version = _NAMED.decode(event.object).metadata.resource_version
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        if version:  # so that the watch does not begin with the broken one again
+            yield WatchEvent(Change.BOOKMARK, None, version)
+
+
+def _decode_or_log(kind: ResourceKind, raw: msgspec.Raw) -> Object | None:
+    try:
+        return _OBJECTS[kind].decode(raw)  # type: ignore[no-any-return]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("%s %s cannot be decoded and is left out: %s", kind.value, _name_of(bytes(raw)), error)
+        return None
+
+
+def _name_of(body: bytes) -> str:
+    try:
+        return str(_NAMED.decode(body).metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "without a name"
+
+
+def error_of(answer: Answer, access_url: str, origin: str) -> ClusterError:
+    """The exception for an answer that is not a success, with the remedy where there is one."""
+    if 300 <= answer.status < 400:
+        return ApiError(
+            answer.status,
+            "Redirect",
+            f"{access_url} sends us on to {answer.location or 'nowhere'}: is that a proxy or a login page? "
+            f"'server' in {origin} must be the API server itself",
+        )
+    status = _status_of(answer.body)
+    retry_after = _header_seconds(answer.retry_after)
+    if retry_after is None:
+        retry_after = _details_seconds(status)
+    message = status.message
+    if status.kind != "Status":
+        message = _plain(answer, access_url)
+    match answer.status:
+        case 401:
+            message = (
+                f"{access_url} does not accept our credentials ({message or 'no reason given'}); the token or the "
+                f"certificate may have expired: renew it in {origin}"
+            )
+        case 403 if "cannot" in message and "resource" in message:
+            message = f"{message}; grant it to our service account, as deploy/rbac.yaml does"
+        case 410:
+            return Expired(message)
+    return ApiError(answer.status, status.reason, message or "no message", retry_after)
+
+
+def check_success(answer: Answer, access_url: str, origin: str) -> Answer:
+    """The answer, where it is a success of an API server.
+
+    Raises:
+        ClusterError: It is a refusal, or comes from something else on the way.
+    """
+    if 200 <= answer.status < 300:
+        if answer.content_type.startswith(JSON) or not answer.body:
+            return answer
+        raise Unreachable(_plain(answer, access_url))
+    raise error_of(answer, access_url, origin)
+
+
+def _plain(answer: Answer, access_url: str) -> str:
+    """The sentence for an answer that is not the API's JSON."""
+    excerpt = " ".join(answer.body[:200].decode("utf-8", "replace").split())
+    if answer.content_type.startswith("text/plain"):
+        return excerpt
+    return (
+        f"{access_url} answered with {answer.content_type or 'no content type'} instead of JSON; is something else "
+        f"on the way? It says: {excerpt!r}"
+    )
+
+
+def _status_of(body: bytes) -> _Status:
+    try:
+        return _STATUS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Status()
+
+
+def _details_seconds(status: _Status) -> float | None:
+    seconds = status.details.retry_after_seconds if status.details else None
+    return seconds if seconds else None  # 0 is Go's way of saying nothing
+
+
+def _header_seconds(value: str | None) -> float | None:
+    """Retry-After in seconds; the form with a date is not one that API servers use."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        return None
+
+
+def binding(pod: PodKey, node: str) -> bytes:
+    """A Binding; the uid makes the server refuse a pod that was made anew under the same name."""
+    return encode(
+        {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+    )
+
+
+def eviction(pod: PodKey, grace_seconds: int | None) -> bytes:
+    """An Eviction of exactly that pod."""
+    options: dict[str, object] = {"preconditions": {"uid": pod.uid}}
+    if grace_seconds is not None:
+        options["gracePeriodSeconds"] = grace_seconds
+    return encode(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"namespace": pod.namespace, "name": pod.name},
+            "deleteOptions": options,
+        }
+    )
+
+
+def condition_patch(pod: PodKey, condition: Condition) -> bytes:
+    """A strategic merge patch of one condition; conditions are merged by their type."""
+    fields: dict[str, object] = {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+    }
+    if condition.last_transition_time is not None:
+        fields["lastTransitionTime"] = condition.last_transition_time.astimezone(UTC).strftime(
+            "%Y-%m-%dT%H:%M:%SZ"
+        )
+    return encode({"metadata": {"uid": pod.uid}, "status": {"conditions": [fields]}})
+
+
+def event(happened: ClusterEvent, instance: str) -> tuple[str, bytes]:
+    """An events.k8s.io/v1 Event: its namespace and its body.
+
+    The name is made of what happened, to whom and when, so that sending it a second time after a lost answer cannot
+    make a second event.
+    """
+    about = happened.regarding
+    if isinstance(about, PodKey):
+        namespace = about.namespace
+        regarding = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": about.namespace,
+            "name": about.name,
+            "uid": about.uid,
+        }
+        subject = about.name
+    else:
+        namespace, subject = "default", about
+        regarding = {"apiVersion": "v1", "kind": "Node", "name": about}
+    time = _micro_time(happened.time)
+    identity = "\0".join((*map(str, regarding.values()), happened.reason, happened.message, time, instance))
+    digest = blake2b(identity.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return namespace, encode(
+        {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {
+                "namespace": namespace,
+                "name": f"{subject[: NAME_LENGTH - len(digest) - 1].rstrip('.-')}.{digest}",
+            },
+            "eventTime": time,
+            "reportingController": CONTROLLER,
+            "reportingInstance": instance,
+            "type": happened.type.value,
+            "reason": happened.reason,
+            "action": happened.action,
+            "note": _shortened(happened.message),
+            "regarding": regarding,
+        }
+    )
+
+
+def _shortened(text: str) -> str:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= NOTE_BYTES:
+        return text
+    return data[: NOTE_BYTES - 3].decode("utf-8", "ignore") + "…"
+
+
+def _micro_time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def lease(namespace: str, name: str, record: LeaseRecord) -> bytes:
+    """A Lease; without a version it is to be created."""
+    metadata = {"namespace": namespace, "name": name}
+    if record.version:
+        metadata["resourceVersion"] = record.version
+    return encode(
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": record.holder,
+                "leaseDurationSeconds": record.duration_seconds,
+                "acquireTime": _micro_time(record.acquire_time),
+                "renewTime": _micro_time(record.renew_time),
+                "leaseTransitions": record.transitions,
+            },
+        }
+    )
+
+
+def decode_lease(body: bytes) -> LeaseRecord:
+    """The record of a Lease; what its holder left out reads as released for ever.
+
+    Raises:
+        Unreachable: It is not a Lease.
+    """
+    try:
+        found = _LEASE.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"lease {_name_of(body)} cannot be decoded: {error}") from error
+    spec = found.spec
+    never = datetime.fromtimestamp(0, UTC)
+    return LeaseRecord(
+        holder=spec.holder_identity or "",
+        duration_seconds=spec.lease_duration_seconds or 0,
+        acquire_time=spec.acquire_time or never,
+        renew_time=spec.renew_time or never,
+        transitions=spec.lease_transitions or 0,
+        version=found.metadata.resource_version,
+    )
