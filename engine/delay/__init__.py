@@ -1,6 +1,7 @@
 """Where delays come from: immutable maps of round trips, and the files that they are read from.
 
-Imports NumPy and the standard library only; whoever schedules asks a `DelayMap` for a row and never sees a file.
+Imports NumPy, the standard library and `engine.suggest` only. Whoever schedules asks a `DelayMap` for a row and never
+sees a file.
 """
 
 from engine.delay.files import load

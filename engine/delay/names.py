@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from engine.delay.map import DelayMap
+from engine.suggest import suggestion
 
 _SHOWN = 20
 _SEARCHED = 5_000
@@ -25,8 +25,8 @@ def check_names(delays: DelayMap, node_names: Iterable[str]) -> list[str]:
     unplaced = [name for name in nodes if delays.index(name) is None]
     for name in strangers[:_SHOWN]:
         place = delays.place(name)
-        near = _nearest(name, unplaced or nodes)
-        hint = f"; did you mean {near}?" if near else ""
+        choices = unplaced or nodes
+        hint = suggestion(name, choices) if len(choices) <= _SEARCHED else ""
         warnings.append(f"{place + ': ' if place else ''}{name} is no node{hint}")
     _rest(len(strangers), "endpoints that are no node", warnings)
     measured = delays.measured()
@@ -39,14 +39,6 @@ def check_names(delays: DelayMap, node_names: Iterable[str]) -> list[str]:
     ]
     _rest(len(silent), "nodes without any delay", warnings)
     return warnings
-
-
-def _nearest(name: str, choices: Sequence[str]) -> str | None:
-    """The choice that differs in at most about a third of the word."""
-    if len(choices) > _SEARCHED:
-        return None
-    found = difflib.get_close_matches(name, choices, n=1, cutoff=0.7)
-    return found[0] if found else None
 
 
 def _rest(total: int, what: str, warnings: list[str]) -> None:
