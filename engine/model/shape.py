@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -98,13 +99,15 @@ class ShapeTable:
     """Interns shapes. Shapes live as long as some pod holds them.
 
     Args:
-        annotations: The keys of the annotations that policies read; others don't tell shapes apart.
+        annotations: The keys of the annotations that policies read, or patterns of them with ``*``; others don't
+            tell shapes apart.
     """
 
-    __slots__ = ("_annotations", "_encoder", "_shapes")
+    __slots__ = ("_annotations", "_encoder", "_patterns", "_shapes")
 
     def __init__(self, annotations: Collection[str] = ()) -> None:
         self._annotations = frozenset(annotations)
+        self._patterns = tuple(key for key in self._annotations if "*" in key)
         self._encoder = msgspec.msgpack.Encoder()
         self._shapes: WeakValueDictionary[bytes, Shape] = WeakValueDictionary()
 
@@ -125,7 +128,9 @@ class ShapeTable:
         metadata, spec = pod.metadata, pod.spec
         owner = workload(pod) if metadata.owner_references else None
         annotations = {
-            key: value for key, value in (metadata.annotations or {}).items() if key in self._annotations
+            key: value
+            for key, value in (metadata.annotations or {}).items()
+            if key in self._annotations or any(fnmatchcase(key, pattern) for pattern in self._patterns)
         }
         key = self._encoder.encode(
             (

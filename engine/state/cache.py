@@ -16,11 +16,11 @@ Pods of all schedulers are here, for all of them take room.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine.model.objects import Node, Pod, PodKey
 from engine.model.requests import pod_requests, scoring_requests
-from engine.model.shape import ShapeTable
+from engine.model.shape import Shape, ShapeTable
 from engine.state.census import Census, Selects
 from engine.state.columns import Columns
 from engine.state.pods import Phase, PlacedPod
@@ -103,10 +103,7 @@ class Cache:
             RequestError: A quantity in it cannot be read; nothing changed.
         """
         shape = self._shapes.intern(pod)
-        if pod.status.container_statuses or pod.status.init_container_statuses:
-            requests, scoring = pod_requests(pod), scoring_requests(pod)
-        else:
-            requests, scoring = dict(shape.requests), shape.scoring
+        requests, scoring = _held(pod, shape)
         key = pod.key
         placed = self._pods.get(key)
         if placed is None:
@@ -228,3 +225,10 @@ def _phase(pod: Pod) -> Phase:
     if pod.metadata.deletion_timestamp is not None:
         return Phase.TERMINATING
     return Phase.BOUND if pod.spec.node_name else Phase.QUEUED
+
+
+def _held(pod: Pod, shape: Shape) -> tuple[Mapping[str, int], tuple[int, int]]:
+    """What the pod holds on its node: its shape's requests, unless the kubelet tells of a resize."""
+    if pod.status.container_statuses or pod.status.init_container_statuses:
+        return pod_requests(pod), scoring_requests(pod)
+    return shape.requests, shape.scoring

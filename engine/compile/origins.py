@@ -1,0 +1,159 @@
+"""``node.delay(from)`` as a column: round-trip milliseconds from a node, a workload or a zone to every slot.
+
+``from`` is a node's name; else a workload of the pod's namespace, of whose placed pods the nearest counts; else a
+zone, of whose nodes the nearest counts. A node that is not ready is no reference: nobody is at home there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.delay.map import DelayMap
+from engine.state.columns import Columns
+from engine.state.workloads import Workloads
+from engine.suggest import suggestion
+
+Milliseconds = NDArray[np.float64]
+Stamp = tuple[object, ...]
+
+ZONE: Final = "topology.kubernetes.io/zone"
+_NO_DELAYS: Final = DelayMap.from_matrix((), np.zeros((0, 0)))
+
+
+class Origins:
+    """All origins on one set of columns; the delay map can be swapped."""
+
+    def __init__(self, columns: Columns, workloads: Workloads, delays: DelayMap | None = None) -> None:
+        self.columns = columns
+        self.workloads = workloads
+        self.delays = delays or _NO_DELAYS
+        self._origins: dict[tuple[str, str], Origin] = {}
+        self._rows: dict[str, tuple[Stamp, Milliseconds]] = {}
+        self._positions: tuple[Stamp, NDArray[np.int64]] | None = None
+
+    def swap(self, delays: DelayMap) -> None:
+        """Use other delays from now on."""
+        self.delays = delays
+        self._rows.clear()
+        self._positions = None
+
+    def clear(self) -> None:
+        """Forget the origins that a former plan asked for."""
+        self._origins.clear()
+        self._rows.clear()
+
+    def origin(self, name: str, namespace: str) -> Origin:
+        """The origin of that name, as a pod of the namespace means it."""
+        key = (namespace, name)
+        origin = self._origins.get(key)
+        if origin is None:
+            if len(self._origins) > 4096:
+                self.clear()
+            origin = self._origins[key] = Origin(self, name, namespace)
+        return origin
+
+    def row(self, node: str, slot: int) -> Milliseconds:
+        """Round trips from one node to every slot, by the slots of now; NaN where nobody has measured."""
+        stamp = (self.delays.version, self.columns.node_changes.version)
+        cached = self._rows.get(node)
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        measured = self.delays.row(node)
+        if measured is None:
+            row = np.full(self.columns.capacity, np.nan)
+        else:
+            row = np.append(measured, np.nan)[self._slot_positions(stamp)]
+        row[slot] = 0.0
+        if len(self._rows) > 1024:
+            self._rows.clear()
+        self._rows[node] = (stamp, row)
+        return row
+
+    def _slot_positions(self, stamp: Stamp) -> NDArray[np.int64]:
+        """For each slot the position of its node in the delay map, -1 where it is not there."""
+        if self._positions is None or self._positions[0] != stamp:
+            positions = np.full(self.columns.capacity, -1, dtype=np.int64)
+            for slot, name in enumerate(self.columns.names):
+                position = self.delays.index(name) if name else None
+                if position is not None:
+                    positions[slot] = position
+            self._positions = (stamp, positions)
+        return self._positions[1]
+
+
+class Origin:
+    """One ``from``: what it stands for is worked out anew whenever something that it depends on changed."""
+
+    __slots__ = ("_missing", "_origins", "_stamp", "_vector", "name", "namespace")
+
+    def __init__(self, origins: Origins, name: str, namespace: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self._origins = origins
+        self._stamp: Stamp | None = None
+        self._vector: Milliseconds = np.zeros(0)
+        self._missing: str | None = None
+
+    def stamp(self) -> Stamp:
+        """Changes whenever the vector may have."""
+        origins = self._origins
+        workload = origins.workloads.get(self.namespace, self.name)
+        placed = (id(workload), workload.version) if workload is not None else None
+        return (origins.delays.version, origins.columns.node_changes.version, placed)
+
+    def vector(self) -> Milliseconds:
+        """Round trip from here to every slot; NaN where nobody has measured, or where there is no "here"."""
+        self._refresh()
+        return self._vector
+
+    def missing(self) -> str | None:
+        """Why there is no "here" at the moment, None where there is one."""
+        self._refresh()
+        return self._missing
+
+    def _refresh(self) -> None:
+        stamp = self.stamp()
+        if stamp == self._stamp:
+            return
+        self._missing = None
+        slots = self._slots()
+        columns = self._origins.columns
+        ready = [slot for slot in slots if columns.ready[slot]]
+        if slots and not ready:
+            self._missing = f"{self.name} is not ready, so no delay can be measured from it"
+        vector: Milliseconds | None = None
+        for slot in ready:
+            row = self._origins.row(columns.names[slot], slot)
+            vector = row.copy() if vector is None else np.fmin(vector, row)
+        self._vector = np.full(columns.capacity, np.nan) if vector is None else vector
+        self._stamp = stamp
+
+    def _slots(self) -> list[int]:
+        columns = self._origins.columns
+        slot = columns.slot(self.name)
+        if slot is not None:
+            return [slot]
+        workload = self._origins.workloads.get(self.namespace, self.name)
+        if workload is not None:
+            if not workload.slots:
+                self._missing = f"workload {self.namespace}/{self.name} has no placed pod yet"
+            return list(workload.slots)
+        zone = columns.labels.column(ZONE)
+        in_zone = np.flatnonzero(zone.equals(self.name, columns.everywhere))
+        if not len(in_zone):
+            self._missing = (
+                f"no node, workload of namespace {self.namespace} or zone is named {self.name}"
+                + suggestion(self.name, self._names(zone.values))
+            )
+        return in_zone.tolist()
+
+    def _names(self, zones: Iterable[str]) -> list[str]:
+        return [
+            *self._origins.columns.node_names(),
+            *self._origins.workloads.names(self.namespace),
+            *zones,
+        ]

@@ -1,0 +1,207 @@
+"""A policy set as a plan, and the plan bound to a cache: from there each pod gets its requirements.
+
+A plan is made once per policy set and swapped whole. Binding it takes the counts that its rules need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from engine.compile.citation import Citation, excerpt
+from engine.compile.conditions import Context, Moment, build
+from engine.compile.labels import LabelError, matching_labels
+from engine.compile.origins import Origin, Origins
+from engine.compile.requirements import Requirements
+from engine.compile.stages import stages
+from engine.compile.statements import Parts, add_statement, conditions_of
+from engine.compile.subject import PodSelector, PodSubject, holds, operands, own_facts
+from engine.constraints.nodes import (
+    NodeAffinity,
+    NodeAffinityScore,
+    NodeUnschedulable,
+    TaintScore,
+    TaintToleration,
+)
+from engine.constraints.protocol import Filter, Score
+from engine.constraints.resources import BalancedAllocation, LeastAllocated, NodePorts, NodeResourcesFit
+from engine.constraints.unsupported import Unsupported
+from engine.model.shape import Shape
+from engine.state.cache import Cache
+from engine.state.census import Census
+from engine.state.columns import Columns
+from grammar.policy import (
+    CheckedPolicy,
+    Condition,
+    FactRef,
+    ForEachLabel,
+    Has,
+    Rule,
+    Statement,
+    Subject,
+    Try,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled policy set.
+
+    Attributes:
+        policy: What it was made from.
+        annotations: The keys (or patterns) of the pods' annotations that it reads.
+        own_facts: The facts it reads that pods of one shape need not share.
+        aging_rules: The rules whose selection of a pod changes with time.
+    """
+
+    policy: CheckedPolicy
+    annotations: frozenset[str]
+    own_facts: frozenset[str]
+    aging_rules: tuple[Rule, ...]
+
+
+def compile_policy(policy: CheckedPolicy) -> Plan:
+    """The plan of a policy set. What it costs is known: statements × nodes."""
+    annotations: set[str] = set()
+    own: set[str] = set()
+    for condition in _conditions(policy):
+        own |= own_facts(condition)
+        for operand in operands(condition):
+            if (
+                isinstance(operand, Has)
+                and operand.subject is Subject.POD
+                and operand.mapping == "annotations"
+            ):
+                annotations.add(operand.pattern)
+            if (
+                isinstance(operand, FactRef)
+                and operand.subject is Subject.POD
+                and operand.path == "annotations"
+            ):
+                annotations.add(operand.key or "")
+    aging = tuple(rule for rule in policy.rules if "age" in own_facts(rule.condition))
+    return Plan(policy, frozenset(annotations), frozenset(own), aging)
+
+
+def _conditions(policy: CheckedPolicy) -> Iterator[Condition]:
+    for nodes in policy.node_sets:
+        yield nodes.condition
+    for rule in policy.rules:
+        if rule.condition is not None:
+            yield rule.condition
+        for statement in rule.statements:
+            yield from conditions_of(statement)
+
+
+Key = tuple[object, ...]
+
+
+class BoundPlan:
+    """A plan on a cache: gives each pod its requirements."""
+
+    def __init__(self, plan: Plan, cache: Cache, origins: Origins, moment: Moment) -> None:
+        cache.read_annotations(plan.annotations)
+        cache.drop_censuses()
+        origins.clear()
+        self.plan = plan
+        self._cache = cache
+        self._origins = origins
+        self._moment = moment
+        self._censuses: dict[Condition | None, Census] = {}
+
+    def key(self, subject: PodSubject) -> Key:
+        """Pods of one key have the same requirements; always the shape, and what else the rules read."""
+        own = self.plan.own_facts
+        if not own:
+            return (subject.shape,)
+        aged = tuple(holds(rule.condition, subject) for rule in self.plan.aging_rules)
+        bare = subject.shape.owner is None and ("owner.name" in own or "owner.kind" in own)
+        return (
+            subject.shape,
+            subject.name if bare or "name" in own else "",
+            subject.restarts if "restarts" in own else 0,
+            subject.created if "age" in own else 0.0,
+            aged,
+        )
+
+    def requirements(self, subject: PodSubject) -> Requirements:
+        """All that bears on the placement of a pod."""
+        shape, columns = subject.shape, self._cache.columns
+        context = Context(columns, self._origins, self._moment, subject)
+        parts = Parts()
+        tries: list[tuple[Rule, Try]] = []
+        rules: list[str] = []
+        trouble: str | None = None
+        for rule in self.plan.policy.rules:
+            if not holds(rule.condition, subject):
+                continue
+            rules.append(rule.name)
+            try:
+                for statement, within in _expand(rule.statements, context):
+                    if isinstance(statement, Try):
+                        tries.append((rule, statement))
+                    else:
+                        self._add(rule, statement, within, parts)
+            except LabelError as error:
+                trouble = trouble or f"{error} ({Citation(rule.name, error.span)})"
+        return Requirements(
+            kubernetes=stock_filters(shape, columns),
+            policies=tuple(parts.filters),
+            stock=stock_scores(shape, columns),
+            ranks=tuple(parts.scores),
+            stages=stages(tries, self.plan.policy, lambda condition: build(condition, context)),
+            origins=_unique(parts.origins),
+            needed=_unique(parts.needed),
+            trouble=trouble,
+            rules=tuple(rules),
+        )
+
+    def _add(self, rule: Rule, statement: Statement, context: Context, parts: Parts) -> None:
+        citation = Citation(rule.name, statement.span, excerpt(self.plan.policy, statement.span))
+        add_statement(statement, citation, rule.condition, context, self._census, parts)
+
+    def _census(self, condition: Condition | None) -> Census:
+        """Equal conditions share their counts."""
+        census = self._censuses.get(condition)
+        if census is None:
+            census = self._censuses[condition] = self._cache.census(PodSelector(condition))
+        return census
+
+
+def _expand(statements: tuple[Statement, ...], context: Context) -> Iterator[tuple[Statement, Context]]:
+    """Statements with ``for each label`` unrolled over the labels that the pod has."""
+    for statement in statements:
+        if isinstance(statement, ForEachLabel):
+            for name, limit in matching_labels(statement, context.subject.shape.labels):
+                yield from _expand(statement.body, replace(context, bound_name=name, limit=limit))
+        else:
+            yield statement, context
+
+
+def stock_filters(shape: Shape, columns: Columns) -> tuple[Filter, ...]:
+    """Kubernetes' filters that apply to a pod, in the stock scheduler's order."""
+    filters: list[Filter] = []
+    if shape.unsupported:
+        filters.append(Unsupported(shape, columns))
+    filters += [NodeUnschedulable(shape, columns), TaintToleration(shape, columns)]
+    if NodeAffinity.applies(shape):
+        filters.append(NodeAffinity(shape, columns))
+    if NodePorts.applies(shape):
+        filters.append(NodePorts(shape, columns))
+    filters.append(NodeResourcesFit(shape, columns))
+    return tuple(filters)
+
+
+def stock_scores(shape: Shape, columns: Columns) -> tuple[Score, ...]:
+    """The stock scheduler's scores for a pod, with its weights."""
+    scores: list[Score] = [TaintScore(shape, columns)]
+    if shape.preferred:
+        scores.append(NodeAffinityScore(shape, columns))
+    scores.append(LeastAllocated(shape, columns))
+    if BalancedAllocation.applies(shape):
+        scores.append(BalancedAllocation(shape, columns))
+    return tuple(scores)
+
+
+def _unique(origins: list[Origin]) -> tuple[Origin, ...]:
+    return tuple(dict.fromkeys(origins))

@@ -1,0 +1,168 @@
+"""The shape that every constraint has, whether Kubernetes asks for it or a policy does.
+
+A constraint is made for one shape of pods on one set of columns and then asked about slots: all of them (a slice) or
+a few (an array), so that the same code fills a vector and mends the entries that changed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.state.labels import Where
+
+Mask = NDArray[np.bool_]
+Vector = NDArray[np.float64]
+Slots = NDArray[np.int64]
+
+MAX_SCORE: Final = 100
+
+
+class Depends(enum.Flag):
+    """What a constraint's answer about a node can change with; decides when it is asked again.
+
+    The same flags say which events can help a pod that the constraint refused.
+    """
+
+    NODE = enum.auto()
+    """What the node itself is."""
+    USAGE = enum.auto()
+    """What runs on that node."""
+    CENSUS = enum.auto()
+    """What runs on other nodes: asked anew for every decision."""
+    DELAY = enum.auto()
+    """Round-trip times, or where a workload's pods are."""
+    TIME = enum.auto()
+    """The moment: asked anew for every decision."""
+
+
+class Filter(Protocol):
+    """Says which nodes can take the pod."""
+
+    @property
+    def name(self) -> str:
+        """The stock scheduler's plugin, or the policy's rule."""
+        ...
+
+    @property
+    def depends(self) -> Depends:
+        """What the answer changes with."""
+        ...
+
+    def passes(self, where: Where) -> Mask:
+        """True where the node can take the pod; as long as ``where``."""
+        ...
+
+    def reasons(self, refused: Slots) -> Counter[str]:
+        """Why these slots, which it refused, are: sentence → number of nodes. Asked for only to tell people."""
+        ...
+
+
+@runtime_checkable
+class GlobalFilter(Protocol):
+    """A filter whose answer about a node depends on what runs elsewhere; asked about all nodes for every decision."""
+
+    @property
+    def name(self) -> str:
+        """The stock scheduler's plugin, or the policy's rule."""
+        ...
+
+    @property
+    def depends(self) -> Depends:
+        """What the answer changes with."""
+        ...
+
+    def passes_among(self, eligible: Mask, version: int) -> Mask:
+        """True where the node can take the pod.
+
+        Args:
+            eligible: Shape (capacity,): the nodes that pass all filters which depend on no usage. Domains without
+                such a node don't count.
+            version: Changes whenever ``eligible`` does.
+
+        Returns:
+            Shape (capacity,).
+        """
+        ...
+
+    def reasons(self, refused: Slots) -> Counter[str]:
+        """Why these slots, which it refused, are: sentence → number of nodes. Asked for only to tell people."""
+        ...
+
+
+class Normalization(enum.Enum):
+    """How raw scores become 0…100 over the feasible nodes."""
+
+    NONE = enum.auto()
+    """They are 0…100 already."""
+    TO_MAX = enum.auto()
+    """The highest becomes 100, in whole numbers."""
+    TO_MAX_REVERSED = enum.auto()
+    """The highest becomes 0, in whole numbers."""
+    LOW = enum.auto()
+    """Linear, the lowest becomes 100 and the highest 0; NaN scores 0."""
+    HIGH = enum.auto()
+    """Linear, the highest becomes 100 and the lowest 0; NaN scores 0."""
+
+
+class Score(Protocol):
+    """Says which of the feasible nodes are better."""
+
+    @property
+    def name(self) -> str:
+        """The stock scheduler's plugin, or the policy's rule."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """What the normalised score is multiplied with."""
+        ...
+
+    @property
+    def depends(self) -> Depends:
+        """What the answer changes with."""
+        ...
+
+    @property
+    def normalization(self) -> Normalization:
+        """How the raw scores are brought to 0…100."""
+        ...
+
+    def raw(self, where: Where) -> Vector:
+        """The raw scores; as long as ``where``."""
+        ...
+
+
+def normalize(raw: Vector, how: Normalization) -> Vector:
+    """Raw scores of the feasible nodes, brought to 0…100.
+
+    The first three are the stock scheduler's (``DefaultNormalizeScore``), in whole numbers as there.
+
+    Args:
+        raw: Scores of the feasible nodes only, at least one.
+        how: The way.
+    """
+    if how is Normalization.NONE:
+        return raw
+    if how in (Normalization.TO_MAX, Normalization.TO_MAX_REVERSED):
+        highest = raw.max()
+        reverse = how is Normalization.TO_MAX_REVERSED
+        if highest == 0:
+            return np.full_like(raw, MAX_SCORE) if reverse else raw
+        scaled: Vector = np.floor(MAX_SCORE * raw / highest)
+        return MAX_SCORE - scaled if reverse else scaled
+    known = ~np.isnan(raw)
+    if not known.all():
+        scores = np.zeros_like(raw)
+        if known.any():
+            scores[known] = normalize(raw[known], how)
+        return scores
+    lowest, highest = raw.min(), raw.max()
+    if lowest == highest:
+        return np.full_like(raw, MAX_SCORE)
+    above: Vector = (raw - lowest) * (MAX_SCORE / (highest - lowest))
+    return MAX_SCORE - above if how is Normalization.LOW else above

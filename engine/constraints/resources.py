@@ -1,0 +1,159 @@
+"""Whether a node has room, and how evenly it would be used: resources and host ports.
+
+Sources: kube-scheduler's plugins NodePorts, NodeResourcesFit (least allocated) and NodeResourcesBalancedAllocation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
+from engine.model.shape import HostPort, Shape
+from engine.state.columns import PODS, Columns
+from engine.state.labels import Where
+
+_ANY_ADDRESS = "0.0.0.0"
+
+
+class NodePorts:
+    """Keeps a pod off nodes where a host port that it takes is taken."""
+
+    name = "NodePorts"
+    depends = Depends.USAGE
+
+    def __init__(self, shape: Shape, columns: Columns) -> None:
+        self._ports = shape.host_ports
+        self._columns = columns
+
+    @staticmethod
+    def applies(shape: Shape) -> bool:
+        """Whether the pod takes any host port."""
+        return bool(shape.host_ports)
+
+    def passes(self, where: Where) -> Mask:
+        """True where none of the ports is taken."""
+        mask = np.ones(self._columns.capacity, dtype=np.bool_)
+        for port in self._ports:
+            for slot, addresses in self._columns.ports.get((port.protocol, port.port), {}).items():
+                if _conflict(port, addresses):
+                    mask[slot] = False
+        return mask[where]
+
+    def reasons(self, refused: Slots) -> Counter[str]:
+        """One sentence for all."""
+        return Counter({"node(s) didn't have free ports for the requested pod ports": len(refused)})
+
+
+def _conflict(port: HostPort, addresses: dict[str, int]) -> bool:
+    return port.ip == _ANY_ADDRESS or port.ip in addresses or _ANY_ADDRESS in addresses
+
+
+class NodeResourcesFit:
+    """Keeps a pod off nodes without room for its requests. One more pod must always be allowed."""
+
+    name = "NodeResourcesFit"
+    depends = Depends.NODE | Depends.USAGE
+
+    def __init__(self, shape: Shape, columns: Columns) -> None:
+        self._requests = [(resource, value) for resource, value in shape.requests.items() if value > 0]
+        self._requests.append((PODS, 1))
+        self._columns = columns
+
+    def passes(self, where: Where) -> Mask:
+        """True where every request fits into what is left."""
+        mask: Mask | None = None
+        for resource, value in self._requests:
+            fits = self._fits(resource, value, where)
+            mask = fits if mask is None else mask & fits
+        assert mask is not None
+        return mask
+
+    def reasons(self, refused: Slots) -> Counter[str]:
+        """Every resource that is short, each counting the nodes where it is."""
+        reasons: Counter[str] = Counter()
+        for resource, value in self._requests:
+            short = int(np.count_nonzero(~self._fits(resource, value, refused)))
+            if short:
+                reasons["Too many pods" if resource == PODS else f"Insufficient {resource}"] = short
+        return reasons
+
+    def _fits(self, resource: str, value: int, where: Where) -> Mask:
+        columns = self._columns
+        allocatable = columns.resource(columns.allocatable, resource)
+        fits: Mask = (
+            columns.used[resource][where] + value <= allocatable[where]
+            if resource in columns.used
+            else (allocatable[where] >= value)
+        )
+        return fits
+
+
+class LeastAllocated:
+    """The share of cpu and memory that stays free with the pod on the node, averaged. In whole numbers."""
+
+    name = "NodeResourcesFit"
+    depends = Depends.NODE | Depends.USAGE
+    normalization = Normalization.NONE
+    weight = 1.0
+
+    def __init__(self, shape: Shape, columns: Columns) -> None:
+        self._asked = (("cpu", shape.scoring[0]), ("memory", shape.scoring[1]))
+        self._columns = columns
+
+    def raw(self, where: Where) -> Vector:
+        """0…100; a resource of which the node has none is left out of the average."""
+        total = count = None
+        for resource, asked in self._asked:
+            capacity = self._columns.allocatable[resource][where]
+            free = capacity - self._columns.scoring_used[resource][where] - asked
+            share = np.maximum(free, 0) * MAX_SCORE // np.maximum(capacity, 1)
+            has = (capacity > 0).astype(np.int64)
+            total = share * has if total is None else total + share * has
+            count = has if count is None else count + has
+        assert total is not None
+        assert count is not None
+        average: Vector = (total // np.maximum(count, 1)).astype(np.float64)
+        return average
+
+
+class BalancedAllocation:
+    """How much the pod brings the node's use of cpu and memory towards, or away from, each other. In whole numbers.
+
+    Half the difference between the balance with the pod and without it, around 75.
+    """
+
+    name = "NodeResourcesBalancedAllocation"
+    depends = Depends.NODE | Depends.USAGE
+    normalization = Normalization.NONE
+    weight = 1.0
+
+    def __init__(self, shape: Shape, columns: Columns) -> None:
+        self._cpu = shape.requests.get("cpu", 0)
+        self._memory = shape.requests.get("memory", 0)
+        self._columns = columns
+
+    @staticmethod
+    def applies(shape: Shape) -> bool:
+        """A pod that asks for neither resource is not scored here, or all such pods would go to one node."""
+        return bool(shape.requests.get("cpu", 0) or shape.requests.get("memory", 0))
+
+    def raw(self, where: Where) -> Vector:
+        """50…100."""
+        columns = self._columns
+        cpu, memory = columns.allocatable["cpu"][where], columns.allocatable["memory"][where]
+        cpu_used, memory_used = columns.used["cpu"][where], columns.used["memory"][where]
+        # With one of the two missing there is no deviation: both balances are perfect.
+        both = (cpu > 0) & (memory > 0)
+        cpu, memory = np.maximum(cpu, 1), np.maximum(memory, 1)
+        after = _balance((cpu_used + self._cpu) / cpu, (memory_used + self._memory) / memory)
+        before = _balance(cpu_used / cpu, memory_used / memory)
+        score = MAX_SCORE // 2 + np.floor((MAX_SCORE // 2 + after - before) / 2)
+        return np.where(both, score, MAX_SCORE // 2 + MAX_SCORE // 4)
+
+
+def _balance(cpu: Vector, memory: Vector) -> Vector:
+    deviation = np.abs((np.minimum(cpu, 1.0) - np.minimum(memory, 1.0)) / 2)
+    balance: Vector = np.floor((1 - deviation) * MAX_SCORE)
+    return balance

@@ -1,0 +1,118 @@
+"""The outcome of a placement, as data. Sentences are made only when somebody asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
+
+Codes = NDArray[np.int16]
+
+NO_NODE: Final = 0
+"""The code of a slot that holds no node."""
+PASSES: Final = 32767
+"""The code of a node that nothing refuses."""
+
+
+_NOTHING: Final = Depends(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """For every slot, the first constraint that refused it.
+
+    Attributes:
+        codes: Shape (slots,): `NO_NODE`, `PASSES`, or 1 + the position in ``filters``. Filters stand in the stock
+            scheduler's order, the policies' after them, so the smallest code is the first refusal.
+        filters: The constraints.
+    """
+
+    codes: Codes
+    filters: tuple[Filter | GlobalFilter, ...]
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return int(np.count_nonzero(self.codes != NO_NODE))
+
+    @property
+    def feasible(self) -> Mask:
+        """Where the pod could go."""
+        mask: Mask = self.codes == PASSES
+        return mask
+
+    def by_filter(self) -> list[tuple[Filter | GlobalFilter, NDArray[np.int64]]]:
+        """The constraints that refused a node, each with the slots that it was the first to refuse."""
+        return [
+            (self.filters[code - 1], np.flatnonzero(self.codes == code))
+            for code in np.unique(self.codes).tolist()
+            if code not in (NO_NODE, PASSES)
+        ]
+
+    def depends(self) -> Depends:
+        """What would have to change for an answer to change: all that the refusing constraints depend on."""
+        flags = Depends(0)
+        for constraint, _ in self.by_filter():
+            flags |= constraint.depends
+        return flags
+
+    def reasons(self) -> list[tuple[str, int]]:
+        """Sentences with the number of nodes that each is true of; Kubernetes' own first, in the stock order."""
+        reasons: Counter[str] = Counter()
+        for constraint, slots in self.by_filter():
+            reasons.update(constraint.reasons(slots))
+        return list(reasons.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a pod goes, or why it goes nowhere.
+
+    Attributes:
+        node: The node, None where there is none.
+        score: Of the chosen node: the policies' where they rank, else the stock scheduler's.
+        feasible: How many nodes could have taken the pod.
+        stage: The position of the stage of fallbacks that gave the answer, or was the last to be tried.
+        opened: What a stage after the first had added, "" for the first.
+        rules: The rules that select the pod.
+        refusals: Why each other node not. Always there where no node is; else only if asked for.
+        trouble: Why no node was even looked at, None where nodes were.
+        retry_ms: In how many milliseconds the next stage opens, None where none is left.
+        next_opens: What it adds.
+        helped_by: Which changes could help, where there is no node.
+    """
+
+    node: str | None
+    score: float = 0.0
+    feasible: int = 0
+    stage: int = 0
+    opened: str = ""
+    rules: tuple[str, ...] = ()
+    refusals: Refusals | None = None
+    trouble: str | None = None
+    retry_ms: float | None = None
+    next_opens: str = ""
+    helped_by: Depends = _NOTHING
+
+    def message(self, nodes: int) -> str:
+        """Why there is no node, in the stock scheduler's form, with the rules by name.
+
+        Args:
+            nodes: How many nodes there are.
+        """
+        sentence = f"0/{nodes} nodes are available"
+        if self.trouble is not None:
+            return f"{sentence}: {self.trouble}."
+        if self.refusals is not None:
+            reasons = [f"{count} {reason}" for reason, count in self.refusals.reasons()]
+            if reasons:
+                sentence += ": " + ", ".join(reasons)
+        sentence += "."
+        if self.retry_ms is not None:
+            sentence += f" In {self.retry_ms / 1000:.0f}s also: {self.next_opens}."
+        return sentence

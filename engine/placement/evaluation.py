@@ -1,0 +1,243 @@
+"""The vectors of one shape of pods in one stage, kept up slot by slot.
+
+1. `_fill` asks every local filter and score about every node, once.
+2. `refresh` asks them again only about the slots that changed since: those of changed nodes about everything, those
+   whose use changed about what depends on it. Moved delays or workloads mean filling anew.
+3. `codes` adds the filters that look at other nodes or at the time, which are asked for every decision.
+4. `totals` normalises and adds up scores, over the feasible nodes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compile.origins import Origin, Stamp
+from engine.constraints.protocol import (
+    Depends,
+    Filter,
+    GlobalFilter,
+    Mask,
+    Normalization,
+    Score,
+    Slots,
+    Vector,
+    normalize,
+)
+from engine.placement.decision import NO_NODE, PASSES, Codes
+from engine.state.columns import Columns
+from engine.state.labels import Where
+
+_FRESH: Final = Depends.CENSUS | Depends.TIME
+"""What changes without the node's own slot being touched: nothing of it is kept."""
+
+
+class Ranking:
+    """Scores of one kind (the policies', or the stock ones), kept up for all nodes.
+
+    Those that are 0…100 as they are become one vector of sums; each that is normalised keeps its own.
+    """
+
+    __slots__ = ("_fresh", "_kept", "_plain", "_plain_scores", "_raw", "_scores", "_varies", "scores")
+
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self.scores = tuple(scores)
+        self._fresh = [score for score in scores if score.depends & _FRESH]
+        kept = [score for score in scores if not score.depends & _FRESH]
+        self._plain_scores = [score for score in kept if score.normalization is Normalization.NONE]
+        self._scores = [score for score in kept if score.normalization is not Normalization.NONE]
+        self._plain: Vector = np.zeros(0)
+        self._raw: list[Vector] = []
+        self._varies: list[bool] = []
+
+    def fill(self, columns: Columns) -> None:
+        """Ask every score about every node."""
+        self._plain = np.zeros(columns.capacity)
+        self._raw = [np.zeros(columns.capacity) for _ in self._scores]
+        self._varies = [False] * len(self._scores)
+        self.update(columns.everywhere, usage_only=False)
+
+    def update(self, where: Where, usage_only: bool) -> None:
+        """Ask again about some slots; only what depends on their use, if that is all that changed."""
+        if not usage_only or any(score.depends & Depends.USAGE for score in self._plain_scores):
+            total: Vector | None = None
+            for score in self._plain_scores:
+                part = score.weight * score.raw(where)
+                total = part if total is None else total + part
+            if total is not None:
+                self._plain[where] = total
+        for position, score in enumerate(self._scores):
+            if not usage_only or score.depends & Depends.USAGE:
+                values = score.raw(where)
+                self._raw[position][where] = values
+                # A vector of zeros adds the same to every node, normalised or not, as long as it stays one.
+                self._varies[position] = self._varies[position] or bool(values.any())
+
+    def totals(self, feasible: Slots) -> Vector:
+        """The weighted sums of the normalised scores of the feasible slots."""
+        total: Vector = self._plain[feasible]
+        for score, raw, varies in zip(self._scores, self._raw, self._varies, strict=True):
+            if varies:
+                total += score.weight * normalize(raw[feasible], score.normalization)
+        return total + totals(self._fresh, feasible) if self._fresh else total
+
+
+def totals(scores: Sequence[Score], feasible: Slots) -> Vector:
+    """The weighted sums of the normalised scores of the feasible slots, worked out anew."""
+    total: Vector = np.zeros(len(feasible))
+    for score in scores:
+        total += score.weight * normalize(score.raw(feasible), score.normalization)
+    return total
+
+
+class Evaluation:
+    """The vectors of one shape in one stage."""
+
+    __slots__ = (
+        "_codes_of",
+        "_columns",
+        "_eligible_version",
+        "_filters",
+        "_fixed",
+        "_fresh",
+        "_globals",
+        "_local",
+        "_nodes_seen",
+        "_origins",
+        "_ranking",
+        "_stamps",
+        "_static",
+        "_usage",
+        "_usage_filters",
+        "_usage_seen",
+    )
+
+    def __init__(
+        self,
+        columns: Columns,
+        filters: Sequence[Filter | GlobalFilter],
+        scores: Sequence[Score],
+        origins: Sequence[Origin],
+    ) -> None:
+        self._columns = columns
+        self._filters = tuple(filters)
+        self._origins = tuple(origins)
+        self._ranking = Ranking(scores)
+        self._fixed: list[tuple[int, Filter]] = []
+        self._usage_filters: list[tuple[int, Filter]] = []
+        self._fresh: list[tuple[int, Filter]] = []
+        self._globals: list[tuple[int, GlobalFilter]] = []
+        for code, constraint in enumerate(self._filters, 1):
+            if isinstance(constraint, GlobalFilter):
+                self._globals.append((code, constraint))
+            elif constraint.depends & _FRESH:
+                self._fresh.append((code, constraint))
+            elif constraint.depends & Depends.USAGE:
+                self._usage_filters.append((code, constraint))
+            else:
+                self._fixed.append((code, constraint))
+        self._static: Codes = np.zeros(0, dtype=np.int16)
+        self._local: Codes = np.zeros(0, dtype=np.int16)
+        self._nodes_seen = -1
+        self._usage_seen = -1
+        self._eligible_version = 0
+        self._stamps: list[Stamp] = []
+
+    @property
+    def filters(self) -> tuple[Filter | GlobalFilter, ...]:
+        """The constraints, in the order of their codes."""
+        return self._filters
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory the vectors take."""
+        return self._columns.capacity * (4 + 8 * (1 + len(self._ranking.scores)))
+
+    def refresh(self) -> None:
+        """Bring the vectors up to the columns of now."""
+        columns = self._columns
+        changed = columns.node_changes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
+        used = columns.usage_changes.since(self._usage_seen) if self._usage_seen >= 0 else None
+        stamps = [origin.stamp() for origin in self._origins]
+        many = len(columns) // 4 + 1
+        if (
+            changed is None
+            or len(changed) > many
+            or stamps != self._stamps
+            or len(self._local) != columns.capacity
+        ):
+            self._fill()
+            self._stamps = stamps
+        else:
+            if changed:
+                self._update(np.array(changed, dtype=np.int64))
+            if used is None or len(used) > many:
+                self._update_usage(columns.everywhere)
+            elif used:
+                self._update_usage(np.array(used, dtype=np.int64))
+        self._nodes_seen = columns.node_changes.version
+        self._usage_seen = columns.usage_changes.version
+
+    def codes(self) -> Codes:
+        """Shape (capacity,): the first refusal of each slot, as in `Refusals`; only valid until the next refresh."""
+        codes = self._local
+        if not self._fresh and not self._globals:
+            return codes
+        codes = codes.copy()
+        everywhere = self._columns.everywhere
+        for code, constraint in self._fresh:
+            _refuse(codes[everywhere], constraint.passes(everywhere), code)
+        if self._globals:
+            eligible = self._static == PASSES
+            for code, spread in self._globals:
+                _refuse(codes, spread.passes_among(eligible, self._eligible_version), code)
+        return codes
+
+    def totals(self, feasible: Slots) -> Vector:
+        """The weighted sums of the normalised scores of the feasible slots."""
+        return self._ranking.totals(feasible)
+
+    def _fill(self) -> None:
+        capacity = self._columns.capacity
+        self._static = np.zeros(capacity, dtype=np.int16)
+        self._local = np.zeros(capacity, dtype=np.int16)
+        self._ranking.fill(self._columns)
+        self._update(self._columns.everywhere, ranked=True)
+
+    def _update(self, where: Where, ranked: bool = False) -> None:
+        """Ask everything about some slots."""
+        self._eligible_version += 1
+        alive = self._columns.alive[where]
+        self._static[where] = _first_refusals(self._fixed, where, alive)
+        self._update_usage(where, ranked=True)
+        if not ranked:
+            self._ranking.update(where, usage_only=False)
+
+    def _update_usage(self, where: Where, ranked: bool = False) -> None:
+        """Ask about some slots what depends on their use."""
+        codes = self._static[where]
+        for code, constraint in self._usage_filters:
+            passes = constraint.passes(where)
+            codes = np.where(passes, codes, np.minimum(codes, code))
+        self._local[where] = codes
+        if not ranked:
+            self._ranking.update(where, usage_only=True)
+
+
+def _first_refusals(filters: Sequence[tuple[int, Filter]], where: Where, alive: Mask) -> Codes:
+    """Codes of the first filter that refuses each slot. The last is asked first, so that an earlier one overwrites."""
+    codes: Codes = np.full(len(alive), PASSES, dtype=np.int16)
+    for code, constraint in reversed(filters):
+        codes[~constraint.passes(where)] = code
+    codes[~alive] = NO_NODE
+    return codes
+
+
+def _refuse(codes: NDArray[np.int16], passes: Mask, code: int) -> None:
+    """Lower the codes, in place, where a filter refuses and nothing before it did."""
+    refused = ~passes
+    refused &= codes > code
+    codes[refused] = code

@@ -1,0 +1,202 @@
+"""Places pods: stages in order, the best feasible node of the first stage that has one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compile.conditions import Moment
+from engine.compile.origins import Origins
+from engine.compile.plan import BoundPlan, Key, Plan
+from engine.compile.requirements import Requirements, Stage
+from engine.compile.subject import PodSubject
+from engine.constraints.protocol import Depends, Slots, Vector
+from engine.delay.map import DelayMap
+from engine.placement.decision import PASSES, Decision, Refusals
+from engine.placement.evaluation import Evaluation, totals
+from engine.state.cache import Cache
+from engine.state.pods import PlacedPod
+
+_KEPT_BYTES: Final = 256 * 2**20
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplying by it (2⁶⁴ divided by the golden ratio) scatters neighbouring hashes."""
+
+
+class _Kept:
+    """What is kept of one kind of pods: its requirements, and the vectors of each stage that was needed so far."""
+
+    __slots__ = ("evaluations", "requirements")
+
+    def __init__(self, requirements: Requirements) -> None:
+        self.requirements = requirements
+        self.evaluations: dict[int, Evaluation] = {}
+
+
+class Placer:
+    """Answers where a pod goes, on one cache under one plan.
+
+    Nothing here changes the cache. Vectors are kept per shape within a budget of memory, the least recently used
+    going first.
+
+    Args:
+        cache: The pods and nodes.
+        plan: The compiled policies.
+        delays: Round-trip times.
+        seed: Ties are broken by a hash of it, the pod and the node: the same run gives the same places, and pods
+            spread evenly over equals.
+    """
+
+    def __init__(self, cache: Cache, plan: Plan, delays: DelayMap | None = None, seed: int = 0) -> None:
+        self._cache = cache
+        self._columns = cache.columns
+        self._moment = Moment()
+        self._origins = Origins(cache.columns, cache.workloads, delays)
+        self._plan = BoundPlan(plan, cache, self._origins, self._moment)
+        self._seed = seed.to_bytes(8, "little", signed=True)
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._plan.plan
+
+    def swap_plan(self, plan: Plan) -> None:
+        """Decide by another plan from now on."""
+        self._clear()
+        self._plan = BoundPlan(plan, self._cache, self._origins, self._moment)
+
+    def swap_delays(self, delays: DelayMap) -> None:
+        """Decide by other delays from now on; nothing is thrown away that does not depend on them."""
+        self._origins.swap(delays)
+
+    def place(self, pod: PlacedPod, now: float, waited_ms: float = 0.0, diagnose: bool = False) -> Decision:
+        """Where the pod goes, or why it goes nowhere.
+
+        Args:
+            pod: A cached pod that holds no room yet.
+            now: Seconds since the epoch.
+            waited_ms: Since when the pod has been found unschedulable; opens the fallbacks with a duration.
+            diagnose: Whether a decision for a node has to say why not the others, too.
+        """
+        self._moment.now = now
+        subject = PodSubject.of(pod, now)
+        kept = self._requirements(subject)
+        requirements = kept.requirements
+        trouble = requirements.trouble
+        helped_by = Depends(0)
+        if trouble is None:
+            for origin in requirements.needed:
+                trouble = origin.missing()
+                if trouble is not None:
+                    helped_by = Depends.DELAY | Depends.NODE
+                    break
+        if trouble is not None:
+            return Decision(None, trouble=trouble, rules=requirements.rules, helped_by=helped_by)
+        last: tuple[int, Evaluation] | None = None
+        retry_ms: float | None = None
+        next_opens = ""
+        for position, stage in enumerate(requirements.stages):
+            if stage.after_ms > waited_ms:
+                if retry_ms is None or stage.after_ms - waited_ms < retry_ms:
+                    retry_ms, next_opens = stage.after_ms - waited_ms, stage.opens
+                continue
+            evaluation = self._evaluation(kept, position, stage)
+            evaluation.refresh()
+            codes = evaluation.codes()
+            feasible = np.flatnonzero(codes == PASSES)
+            if len(feasible):
+                slot, score = self._choose(pod, kept, evaluation, feasible)
+                refusals = None
+                if diagnose:
+                    refusals = Refusals(codes[self._columns.everywhere].copy(), evaluation.filters)
+                return Decision(
+                    node=self._columns.names[slot],
+                    score=score,
+                    feasible=len(feasible),
+                    stage=position,
+                    opened=stage.opens,
+                    rules=requirements.rules,
+                    refusals=refusals,
+                )
+            last = (position, evaluation)
+        assert last is not None, "the first stage is always open"
+        position, evaluation = last
+        refusals = Refusals(evaluation.codes()[self._columns.everywhere].copy(), evaluation.filters)
+        return Decision(
+            node=None,
+            stage=position,
+            opened=requirements.stages[position].opens,
+            rules=requirements.rules,
+            refusals=refusals,
+            retry_ms=retry_ms,
+            next_opens=next_opens,
+            helped_by=refusals.depends() | Depends.NODE,
+        )
+
+    def _choose(
+        self, pod: PlacedPod, kept: _Kept, evaluation: Evaluation, feasible: Slots
+    ) -> tuple[int, float]:
+        """The best of the feasible slots: by score, where policies rank then by the stock scores, then by hash."""
+        if len(feasible) == 1:
+            return int(feasible[0]), float(evaluation.totals(feasible)[0])
+        best, score = _best(feasible, evaluation.totals(feasible))
+        if len(best) > 1 and kept.requirements.ranks:
+            best, _ = _best(best, totals(kept.requirements.stock, best))
+        if len(best) > 1:
+            best = best[np.argmin(self._scatter(pod, best))][None]
+        return int(best[0]), score
+
+    def _scatter(self, pod: PlacedPod, slots: Slots) -> NDArray[np.uint64]:
+        """A number for each slot that depends on the seed, the pod and the node, and on nothing else."""
+        name = f"{pod.key.namespace}/{pod.key.name}".encode()
+        digest = hashlib.blake2b(name, digest_size=8, key=self._seed).digest()
+        mixed = self._columns.hashes[slots] ^ np.uint64(int.from_bytes(digest, "little"))
+        scattered: NDArray[np.uint64] = mixed * _ODD
+        return scattered ^ (scattered >> np.uint64(29))
+
+    def _requirements(self, subject: PodSubject) -> _Kept:
+        key = self._plan.key(subject)
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = _Kept(self._plan.requirements(subject))
+        else:
+            self._kept.move_to_end(key)
+        return kept
+
+    def _evaluation(self, kept: _Kept, position: int, stage: Stage) -> Evaluation:
+        evaluation = kept.evaluations.get(position)
+        if evaluation is None:
+            requirements = kept.requirements
+            binding = [
+                constraint for constraint in requirements.policies if constraint.name not in stage.waived
+            ]
+            evaluation = kept.evaluations[position] = Evaluation(
+                self._columns,
+                [*requirements.kubernetes, *binding, *stage.members],
+                requirements.ranks or requirements.stock,
+                requirements.origins,
+            )
+            self._bytes += evaluation.nbytes
+            self._evict()
+        return evaluation
+
+    def _evict(self) -> None:
+        while self._bytes > _KEPT_BYTES and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= sum(evaluation.nbytes for evaluation in dropped.evaluations.values())
+
+    def _clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0
+
+
+def _best(slots: Slots, totals: Vector) -> tuple[Slots, float]:
+    """The slots with the highest total, and the total."""
+    highest = totals.max()
+    best: Slots = slots[totals == highest]
+    return best, float(highest)

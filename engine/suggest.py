@@ -1,0 +1,12 @@
+"""What somebody may have meant: a suggestion only where it is near."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def suggestion(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean X?`` where one of the choices is near the word, else ""."""
+    near = get_close_matches(word, list(dict.fromkeys(choices)), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
