@@ -9,7 +9,7 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -131,7 +131,7 @@ class Api:
         """Deletes an object or, with a list's path, all items of the list."""
         return self.request("DELETE", path)
 
-    def watch(self, path: str, resource_version: str, timeout_seconds: int = 3600) -> Iterator[Object]:
+    def watch(self, path: str, resource_version: str, timeout_seconds: int = 3600) -> Generator[Object]:
         """Yields watch events (with ``type`` and ``object``) on a connection of its own until the server ends it.
 
         The response is closed when the iterator is.

@@ -239,7 +239,8 @@ def _build(name: str, target: Path, say: Say) -> None:
 
 def _read_lines(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stderr is not None
-    lines.extend(line.rstrip() for line in process.stderr)
+    with process.stderr as stream:
+        lines.extend(line.rstrip() for line in stream)
 
 
 def _is_progress(line: str) -> bool:

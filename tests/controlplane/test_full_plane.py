@@ -1,0 +1,94 @@
+"""The controllers, KWOK and the peer do their part."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.controlplane import ControlPlane, make_node, make_pod, make_pods, zone_nodes
+from tests.controlplane.cluster import node_condition
+
+pytestmark = pytest.mark.integration
+
+
+def _wait_ready(plane: ControlPlane, count: int) -> None:
+    def ready() -> bool:
+        nodes = plane.api.items("/api/v1/nodes")
+        good = [n for n in nodes if node_condition(n, "Ready") == "True" and not n["spec"].get("taints")]
+        return len(good) == count
+
+    plane.eventually(ready, f"{count} nodes are ready and without taints")
+
+
+def test_a_pod_bound_through_the_api_runs_on_a_node_of_kwok(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_nodes([make_node("a", kwok=True)])
+    _wait_ready(plane, 1)
+    plane.create_pods([make_pod("p")])
+    plane.bind("p", "a")
+    plane.eventually(lambda: plane.pod("p")["status"]["phase"] == "Running", "the pod runs")
+
+
+def test_a_deployment_makes_its_pods_again(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    pod = make_pod("x", labels={"app": "web"}, scheduler="custom-scheduler")
+    plane.apply(
+        [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "web"},
+                "spec": {
+                    "replicas": 3,
+                    "selector": {"matchLabels": {"app": "web"}},
+                    "template": {"metadata": {"labels": {"app": "web"}}, "spec": pod["spec"]},
+                },
+            }
+        ]
+    )
+    plane.eventually(lambda: len(plane.pods("default")) == 3, "there are three pods")
+    gone = plane.pods("default")[0]["metadata"]
+    plane.api.delete(f"/api/v1/namespaces/default/pods/{gone['name']}?gracePeriodSeconds=0")
+
+    def replaced() -> bool:
+        pods = plane.pods("default")
+        return len(pods) == 3 and gone["uid"] not in [pod["metadata"]["uid"] for pod in pods]
+
+    plane.eventually(replaced, "the deleted pod is replaced")
+
+
+def test_a_crashed_node_is_noticed_and_comes_back(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_nodes(zone_nodes(2, kwok=True))
+    _wait_ready(plane, 2)
+    plane.crash_node("node-00001")
+    plane.eventually(
+        lambda: node_condition(plane.node("node-00001"), "Ready") == "Unknown", "it is unknown", 60
+    )
+    plane.eventually(lambda: bool(plane.node("node-00001")["spec"].get("taints")), "it is tainted")
+    assert node_condition(plane.node("node-00000"), "Ready") == "True"
+    plane.restore_node("node-00001")
+    _wait_ready(plane, 2)
+
+
+def test_the_peer_binds_its_pods_and_leaves_ours(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_nodes(zone_nodes(3, kwok=True))
+    _wait_ready(plane, 3)
+    plane.create_pods([*make_pods(4), make_pod("ours", scheduler="custom-scheduler")])
+    plane.start_scheduler()
+    try:
+        plane.eventually(
+            lambda: sum("nodeName" in pod["spec"] for pod in plane.pods("default")) == 4,
+            "the peer has bound four pods",
+        )
+        assert "nodeName" not in plane.pod("ours")["spec"]
+    finally:
+        plane.stop_scheduler()
+
+
+def test_namespaces_are_usable_at_once_and_go_away(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_namespace("team")
+    plane.create_pods([make_pod("p", namespace="team")])
+    plane.reset()
+    assert "team" not in [space["metadata"]["name"] for space in plane.api.items("/api/v1/namespaces")]
