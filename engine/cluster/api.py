@@ -136,7 +136,13 @@ class ApiCluster:
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         """Set one condition; the uid is a precondition."""
         body = wire.condition_patch(pod, condition)
-        self._send("PATCH", _pod(pod.namespace, pod.name) + "/status", body, wire.MERGE)
+        try:
+            self._send("PATCH", _pod(pod.namespace, pod.name) + "/status", body, wire.MERGE)
+        except ApiError as error:
+            # Of a patch, the server says of another uid that the field is immutable; of all else it says conflict.
+            if error.status == 422 and "metadata.uid" in error.message:
+                raise ApiError(409, "Conflict", f"another pod is called {pod} now") from error
+            raise
 
     def post_event(self, event: ClusterEvent) -> None:
         """Record an Event. One that is there already (its first answer was lost) is no error."""

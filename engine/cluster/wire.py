@@ -348,7 +348,8 @@ def event(happened: ClusterEvent, instance: str) -> tuple[str, bytes]:
         subject = about.name
     else:
         namespace, subject = "default", about
-        regarding = {"apiVersion": "v1", "kind": "Node", "name": about}
+        # As kubelets do: their events about a node have its name as the uid, and that is what kubectl looks for.
+        regarding = {"apiVersion": "v1", "kind": "Node", "name": about, "uid": about}
     time = _micro_time(happened.time)
     identity = "\0".join((*map(str, regarding.values()), happened.reason, happened.message, time, instance))
     digest = blake2b(identity.encode("utf-8", "replace"), digest_size=8).hexdigest()
