@@ -1,0 +1,389 @@
+"""The simulated cluster: `engine.cluster.protocol.Cluster` in virtual time, and what can happen to it.
+
+Who drives it alternates between asking it (list, watch, bind, …) and letting time pass::
+
+    cluster = SimulatedCluster(Options(seed=1))
+    cluster.add_node(node)
+    cluster.apply(deployment)
+    while (due := cluster.next_time()) is not None and due <= until:
+        cluster.run_until(due)      # controllers make pods, kubelets start them, nodes fail
+        …                           # watch, decide, bind
+
+Not safe for several threads.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from engine.clock import utc
+from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Listing, ResourceKind, WatchEvent
+from engine.cluster.simulated.admission import PodAdmission, full_spec, registered
+from engine.cluster.simulated.agenda import Agenda, Appointment
+from engine.cluster.simulated.clock import VirtualClock
+from engine.cluster.simulated.controllers import ALL, Controller, Surroundings
+from engine.cluster.simulated.eviction import TaintEviction
+from engine.cluster.simulated.garbage import GarbageCollection
+from engine.cluster.simulated.kubelet import Kubelets
+from engine.cluster.simulated.leases import Leases
+from engine.cluster.simulated.lifecycle import NodeLifecycle, ready_status
+from engine.cluster.simulated.options import Options
+from engine.cluster.simulated.refusals import already_exists, bad_request, invalid, not_found
+from engine.cluster.simulated.registry import PodRegistry
+from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
+from engine.manifests.objects import Job, Namespace, PriorityClass, Workload
+from engine.model.objects import Condition, Node, Pod, PodKey
+
+Applicable = Pod | Node | Workload | Namespace | PriorityClass
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about the simulation itself that whoever reads its outcome should know.
+
+    Attributes:
+        time: Seconds since the epoch.
+        regarding: The object, as ``kind namespace/name``.
+        text: A clause, lower case.
+    """
+
+    time: float
+    regarding: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.regarding}: {self.text}"
+
+
+class SimulatedCluster:
+    """A cluster without machines.
+
+    Args:
+        options: How its components are set.
+        clock: Its time; one of its own by default.
+
+    Attributes:
+        clock: Virtual time. Pass it to whatever needs a clock.
+        events: Every Event that was posted or that a component recorded, in order.
+        notes: What the simulation has to say about itself.
+        options: As given.
+    """
+
+    def __init__(self, options: Options | None = None, clock: VirtualClock | None = None) -> None:
+        self.options = options or Options()
+        self.clock = clock or VirtualClock()
+        self.events: builtins.list[ClusterEvent] = []
+        self.notes: builtins.list[Note] = []
+        self._noted: set[tuple[str, str]] = set()
+        self._agenda = Agenda(self.clock)
+        self._store = Store(self.options.history, self.options.seed)
+        self._leases = Leases(self._store)
+        admission = PodAdmission(self._store.priority_classes, self.options.default_toleration)
+        self._registry = PodRegistry(self._store, self._agenda, admission, self._wanted)
+        post = self.events.append
+        self._kubelets = Kubelets(self._store, self._agenda, self._registry, self.options, post)
+        self._lifecycle = NodeLifecycle(self._store, self._agenda, self._kubelets, self.options, post)
+        self._eviction = TaintEviction(self._store, self._agenda, self._registry, post)
+        self._garbage = GarbageCollection(self._store, self._agenda, self._registry, self.options)
+        surroundings = Surroundings(self._store, self._agenda, self._registry)
+        self._controllers: tuple[Controller, ...] = tuple(controller(surroundings) for controller in ALL)
+
+    # Time
+
+    def next_time(self) -> float | None:
+        """When the next thing is due, in the clock's seconds since the epoch; None where nothing ever is."""
+        return self._agenda.next_time()
+
+    def run_until(self, time: float) -> None:
+        """Let everything happen that is due until then, in order, and leave the clock there."""
+        self._agenda.run_until(time)
+
+    def at(self, time: float, action: Callable[[], None]) -> Appointment:
+        """Have something happen at a time: part of a scenario, say. It can be cancelled."""
+        return self._agenda.at(time, action)
+
+    # engine.cluster.protocol.Cluster
+
+    def list(self, kind: ResourceKind) -> Listing:
+        """All objects of the kind; pods that have ended are left out."""
+        store = self._store
+        version = str(store.version)
+        if kind is ResourceKind.NODES:
+            return Listing(tuple(store.nodes.values()), version)
+        return Listing(tuple(pod for pod in store.pods.values() if not ended(pod)), version)
+
+    def watch(self, kind: ResourceKind, resource_version: str, timeout: float = 0.0) -> Iterator[WatchEvent]:  # noqa: ARG002
+        """Events after the version until none is left; it never waits, whatever the timeout.
+
+        Version "0" or none at all begins with everything that is, as ADDED.
+
+        Raises:
+            Expired: The version is too old.
+            ApiError: 400 where it is no version.
+        """
+        history = self._store.histories[kind]
+        if resource_version in ("", "0"):
+            return self._everything_then_watch(kind)
+        if not resource_version.isdecimal():
+            raise bad_request(f'invalid resource version "{resource_version}"')
+        return history.read(history.seek(int(resource_version)))
+
+    def _everything_then_watch(self, kind: ResourceKind) -> Iterator[WatchEvent]:
+        listing = self.list(kind)
+        history = self._store.histories[kind]
+        position = history.seek(self._store.version)
+        for item in listing.items:
+            yield WatchEvent(Change.ADDED, item, item.metadata.resource_version)
+        yield from history.read(position)
+
+    def get_pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod as it is now, also one that has ended; None where there is none."""
+        return self._store.pods.get((namespace, name))
+
+    def bind(self, pod: PodKey, node: str) -> None:
+        """Bind the pod to the node. Refusals are those of `engine.cluster.protocol.Cluster.bind`."""
+        self._registry.bind(pod, node)
+
+    def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
+        """Evict the pod. No disruption budgets are simulated, so none forbids it."""
+        self._registry.delete((pod.namespace, pod.name), grace_seconds, pod.uid or None)
+
+    def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
+        """Set one condition; its transition time moves only with its status."""
+        self._registry.set_condition(pod, condition)
+
+    def post_event(self, event: ClusterEvent) -> None:
+        """Record an Event."""
+        self.events.append(event)
+
+    def get_lease(self, namespace: str, name: str) -> LeaseRecord | None:
+        """The lease, None where there is none."""
+        return self._leases.get(namespace, name)
+
+    def put_lease(self, namespace: str, name: str, record: LeaseRecord) -> LeaseRecord:
+        """Create or replace the lease. ApiError 409 where somebody else was faster."""
+        return self._leases.put(namespace, name, record)
+
+    # What an administrator does
+
+    def apply(self, item: Applicable) -> None:
+        """Create the object, or change the one of its name to it, as ``kubectl apply`` does.
+
+        Raises:
+            ApiError: The API server would refuse it.
+        """
+        match item:
+            case Pod():
+                self._apply_pod(item)
+            case Node():
+                self._apply_node(item)
+            case Namespace():
+                self._store.namespaces[item.metadata.name] = item
+            case PriorityClass():
+                self._store.priority_classes[item.metadata.name] = item
+            case _:
+                self._apply_workload(item)
+
+    def add_node(self, node: Node) -> None:
+        """A node joins: it is heard unless its own Ready condition says that it is not.
+
+        Raises:
+            ApiError: 409 where the name is taken.
+        """
+        node = registered(node)
+        if node.name in self._store.nodes:
+            raise already_exists("nodes", node.name)
+        metadata = replace(
+            node.metadata,
+            namespace="",
+            uid=node.metadata.uid or self._store.new_uid("Node", "", node.name),
+            creation_timestamp=node.metadata.creation_timestamp or utc(self.clock.now()),
+        )
+        node = self._lifecycle.admitted(replace(node, metadata=metadata))
+        if ready_status(node) != "True":
+            self._kubelets.stop(node.name)
+        self._store.put_node(node)
+
+    def fail_node(self, name: str) -> None:
+        """The node falls silent: its pods are neither started, ended nor let go of until it is back."""
+        self._node(name)
+        self._lifecycle.fail(name)
+
+    def recover_node(self, name: str, restarted: bool = True) -> None:
+        """The node is heard again.
+
+        Args:
+            name: Its name.
+            restarted: It had crashed, so its containers start anew; False: only its link was cut, and they ran on.
+        """
+        self._node(name)
+        self._lifecycle.recover(name, restarted)
+
+    def remove_node(self, name: str) -> None:
+        """The node is gone for good; its pods are collected after the quarantine."""
+        self._node(name)
+        self._store.remove_node(name)
+
+    def cordon(self, name: str, unschedulable: bool = True) -> None:
+        """Close the node to new pods, or with False open it again."""
+        node = self._node(name)
+        if node.spec.unschedulable != unschedulable:
+            self._lifecycle.rewrite(replace(node, spec=replace(node.spec, unschedulable=unschedulable)))
+
+    def drain(self, name: str) -> None:
+        """Cordon the node and evict its pods, but those of DaemonSets."""
+        self.cordon(name)
+        for pod in self._store.pods_of_node(name):
+            owner = controller_of(pod.metadata)
+            if not ended(pod) and (owner is None or owner.kind != "DaemonSet"):
+                self.evict(pod.key)
+
+    def label_node(self, name: str, labels: Mapping[str, str | None]) -> None:
+        """Set labels of the node; None takes one away."""
+        node = self._node(name)
+        merged: dict[str, str | None] = {**(node.metadata.labels or {}), **labels}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        if kept != (node.metadata.labels or {}):
+            self._store.put_node(replace(node, metadata=replace(node.metadata, labels=kept)))
+
+    def set_node_condition(self, name: str, condition: Condition) -> None:
+        """Report a condition of the node, such as MemoryPressure; the taint that goes with it follows."""
+        node = self._node(name)
+        others = tuple(c for c in node.status.conditions or () if c.type != condition.type)
+        condition = replace(condition, last_transition_time=utc(self.clock.now()))
+        self._lifecycle.rewrite(replace(node, status=replace(node.status, conditions=(*others, condition))))
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete a pod or a workload and what it made, as ``kubectl delete`` does.
+
+        Raises:
+            ApiError: 404 where there is none.
+        """
+        if kind == "Pod":
+            self._registry.delete((namespace, name))
+        else:
+            self._workload(kind, namespace, name)
+            self._store.remove_workload((kind, namespace, name))
+
+    def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
+        """Set how many pods a workload wants; a Job's parallelism.
+
+        Raises:
+            ApiError: 404 where there is none; 400 for a DaemonSet, which has no such number.
+        """
+        workload = self._workload(kind, namespace, name)
+        match workload:
+            case Job():
+                self._store.put_workload(replace(workload, spec=replace(workload.spec, parallelism=replicas)))
+            case _ if kind == "DaemonSet":
+                raise bad_request(f"a DaemonSet cannot be scaled: {name}")
+            case _:
+                self._store.put_workload(replace(workload, spec=replace(workload.spec, replicas=replicas)))
+
+    def add_pod(self, pod: Pod) -> Pod | None:
+        """Create the pod; None where pods of its scheduler are left out. Refusals as in `apply`."""
+        return self._registry.create(pod)
+
+    # What a reader of the outcome wants to see
+
+    def pods(self) -> tuple[Pod, ...]:
+        """All pods, also those that have ended, oldest first."""
+        return tuple(self._store.pods.values())
+
+    def workloads(self) -> tuple[Workload, ...]:
+        """All workloads, oldest first."""
+        return tuple(self._store.workloads.values())
+
+    def compact(self) -> None:
+        """Forget the watch histories, so that every version but the newest is expired."""
+        for history in self._store.histories.values():
+            history.compact(self._store.version)
+
+    def note(self, regarding: str, text: str) -> None:
+        """Add a note, once."""
+        if (regarding, text) not in self._noted:
+            self._noted.add((regarding, text))
+            self.notes.append(Note(self.clock.now(), regarding, text))
+
+    # Internals
+
+    def _node(self, name: str) -> Node:
+        node = self._store.nodes.get(name)
+        if node is None:
+            raise not_found("nodes", name)
+        return node
+
+    def _workload(self, kind: str, namespace: str, name: str) -> Workload:
+        workload = self._store.workloads.get((kind, namespace, name))
+        if workload is None:
+            raise not_found(f"{kind.lower()}s", name)
+        return workload
+
+    def _wanted(self, pod: Pod) -> bool:
+        """Whether a new pod is taken in; notes who would have to place it where nobody does."""
+        scheduler = pod.spec.scheduler_name
+        if pod.spec.node_name:
+            return True
+        owner = controller_of(pod.metadata)
+        kind, name = ("Pod", pod.metadata.name) if owner is None else (owner.kind, owner.name)
+        regarding = f"{kind} {pod.metadata.namespace}/{name}"
+        if scheduler in self.options.ignored_schedulers:
+            self.note(regarding, f"left out, as its pods are for the scheduler {scheduler}")
+            return False
+        if self.options.schedulers and scheduler not in self.options.schedulers:
+            self.note(regarding, f"stays pending, as no scheduler {scheduler} is part of the simulation")
+        return True
+
+    def _apply_pod(self, pod: Pod) -> None:
+        metadata = pod.metadata
+        old = self._store.pods.get((metadata.namespace or "default", metadata.name))
+        if old is None:
+            self._registry.create(pod)
+            return
+        wanted = full_spec(pod.spec)
+        if wanted.containers is not None and not _same_containers(old, pod):
+            raise invalid("Pod", metadata.name, "spec: Forbidden: pod updates may not change its containers")
+        labels = {**(old.metadata.labels or {}), **(metadata.labels or {})}
+        annotations = {**(old.metadata.annotations or {}), **(metadata.annotations or {})}
+        changed = replace(old.metadata, labels=labels or None, annotations=annotations or None)
+        if changed != old.metadata:
+            self._store.put_pod(replace(old, metadata=changed))
+
+    def _apply_node(self, node: Node) -> None:
+        old = self._store.nodes.get(node.metadata.name)
+        if old is None:
+            self.add_node(node)
+            return
+        node = registered(node)
+        labels = {**(old.metadata.labels or {}), **(node.metadata.labels or {})}
+        status = replace(old.status, allocatable=node.status.allocatable or old.status.allocatable)
+        kept = tuple(taint for taint in old.spec.taints or () if taint.effect == "NoExecute")
+        taints = (*(node.spec.taints or ()), *(t for t in kept if t not in (node.spec.taints or ())))
+        self._lifecycle.rewrite(
+            Node(replace(old.metadata, labels=labels), replace(node.spec, taints=taints or None), status)
+        )
+
+    def _apply_workload(self, workload: Workload) -> None:
+        metadata = replace(workload.metadata, namespace=workload.metadata.namespace or "default")
+        name: WorkloadName = (workload.kind, metadata.namespace, metadata.name)
+        old = self._store.workloads.get(name)
+        if old is not None:
+            metadata = replace(
+                metadata, uid=old.metadata.uid, creation_timestamp=old.metadata.creation_timestamp
+            )
+        else:
+            metadata = replace(
+                metadata,
+                uid=metadata.uid or self._store.new_uid(*name),
+                creation_timestamp=metadata.creation_timestamp or utc(self.clock.now()),
+            )
+        self._store.put_workload(replace(workload, metadata=metadata))
+
+
+def _same_containers(old: Pod, new: Pod) -> bool:
+    """Whether the names of the containers agree; what else may not change is not compared, as admission defaults it."""
+    return [c.name for c in old.spec.containers or ()] == [c.name for c in new.spec.containers or ()]

@@ -1,0 +1,54 @@
+"""Which nodes a pod may be on: node affinity and taints, as the kubelet and the DaemonSet controller ask.
+
+Written apart from the engine's vectorised filters on purpose: the simulated cluster is what they are checked against.
+Sources: ``k8s.io/component-helpers/scheduling/corev1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from engine.manifests.objects import requirement_holds
+from engine.model.objects import Node, NodeSelectorTerm, PodSpec, Taint, Toleration
+
+
+def affinity_holds(spec: PodSpec, node: Node) -> bool:
+    """Whether the pod's node selector and required node affinity let it be on the node."""
+    labels = node.metadata.labels or {}
+    if any(labels.get(key) != value for key, value in (spec.node_selector or {}).items()):
+        return False
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    return required is None or any(_term_holds(term, node) for term in required.node_selector_terms)
+
+
+def _term_holds(term: NodeSelectorTerm, node: Node) -> bool:
+    """All of the term's expressions; a term without any matches nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    labels, fields = node.metadata.labels or {}, {"metadata.name": node.name}
+    return all(requirement_holds(r, labels) for r in term.match_expressions or ()) and all(
+        requirement_holds(r, fields) for r in term.match_fields or ()
+    )
+
+
+def tolerates(toleration: Toleration, taint: Taint) -> bool:
+    """Whether the toleration puts up with the taint."""
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return bool(toleration.key) and toleration.operator in ("", "Equal") and toleration.value == taint.value
+
+
+def untolerated(
+    taints: Iterable[Taint] | None, tolerations: Iterable[Toleration] | None, effects: Collection[str]
+) -> Taint | None:
+    """The first taint of these effects that nothing tolerates."""
+    given = tuple(tolerations or ())
+    for taint in taints or ():
+        if taint.effect in effects and not any(tolerates(toleration, taint) for toleration in given):
+            return taint
+    return None
