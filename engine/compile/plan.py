@@ -135,7 +135,7 @@ class BoundPlan:
         for rule in self.plan.policy.rules:
             if not holds(rule.condition, subject):
                 continue
-            rules.append(rule.name)
+            rules.append(f"{rule.name} ({rule.span})")
             try:
                 for statement, within in _expand(rule.statements, context):
                     if isinstance(statement, Try):

@@ -39,7 +39,7 @@ class Requirements:
         origins: What delays are measured from, in filters and scores.
         needed: Those of them without which a requirement means nothing: while one is missing, the pod waits.
         trouble: Why the pod cannot be placed whatever the nodes are, None where it can.
-        rules: The names of the rules that select the pod.
+        rules: The rules that select the pod, by name and place.
     """
 
     kubernetes: tuple[Filter | GlobalFilter, ...]

@@ -56,9 +56,10 @@ def _stage(
         after = max(after, sum(earlier.after_ms for earlier in statement.steps[: step + 1]))
         if step:
             opens.append(f"{statement.steps[step].nodes} ({Citation(rule.name, statement.span)})")
+    waits = f", after {after / 1000:g}s" if after else ""
     return Stage(
         after_ms=after,
         members=tuple(choices[step] for choices, step in zip(members, combination, strict=True)),
         waived=frozenset(waived),
-        opens=", ".join(opens),
+        opens=", ".join(opens) + waits if opens else "",
     )

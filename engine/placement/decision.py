@@ -83,7 +83,7 @@ class Decision:
         refusals: Why each other node not. Always there where no node is; else only if asked for.
         trouble: Why no node was even looked at, None where nodes were.
         retry_ms: In how many milliseconds the next stage opens, None where none is left.
-        next_opens: What it adds.
+        next_opens: What it adds, and when.
         helped_by: Which changes could help, where there is no node.
     """
 
@@ -114,5 +114,5 @@ class Decision:
                 sentence += ": " + ", ".join(reasons)
         sentence += "."
         if self.retry_ms is not None:
-            sentence += f" In {self.retry_ms / 1000:.0f}s also: {self.next_opens}."
+            sentence += f" Not tried yet: {self.next_opens}."
         return sentence

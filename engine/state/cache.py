@@ -72,18 +72,26 @@ class Cache:
 
     # Nodes
 
-    def put_node(self, node: Node) -> None:
+    def put_node(self, node: Node) -> bool:
         """Add a node or take over its changes. Pods seen before their node are counted now.
+
+        Returns:
+            Whether anything changed that placement reads: a heartbeat alone changes nothing.
 
         Raises:
             NodeError: It cannot be read; nothing changed.
         """
+        before = self._nodes.get(node.name)
+        if before is not None and _facts(before) == _facts(node):
+            self._nodes[node.name] = node
+            return False
         known = self.columns.slot(node.name)
         slot = self.columns.put_node(node)
         self._nodes[node.name] = node
         if known is None:
             for placed in self._by_node.get(node.name, {}).values():
                 self._settle(placed, slot)
+        return True
 
     def remove_node(self, name: str) -> None:
         """Forget a node. Its pods stay known until they are deleted themselves."""
@@ -219,6 +227,12 @@ class Cache:
         for census in self._censuses:
             if census.selects(placed):
                 census.add(placed.slot, number)
+
+
+def _facts(node: Node) -> tuple[object, ...]:
+    """All of a node that has a column."""
+    metadata = node.metadata
+    return metadata.labels, metadata.creation_timestamp, node.spec, node.status.allocatable, node.ready
 
 
 def _phase(pod: Pod) -> Phase:

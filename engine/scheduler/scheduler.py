@@ -1,0 +1,263 @@
+"""Queue → place → assume → bind, for one pod after another. Owns the cache; one thread at a time.
+
+Nothing here waits, sleeps or talks to the cluster: what the cluster says comes in through `handle`, and what it is
+to be told goes out through the binder and the recorder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Final, Protocol
+
+from engine.binder import Assignment, BindingExecutor, BindResult, Outcome, Recorder
+from engine.clock import Clock, utc
+from engine.cluster.protocol import ClusterEvent, EventType, ResourceKind
+from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
+from engine.constraints.protocol import Depends
+from engine.model.objects import Condition, Node, Pod, PodKey
+from engine.model.requests import RequestError
+from engine.placement import Decision, Placer
+from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.queue import QueuedPod, SchedulingQueue
+from engine.state.cache import Cache
+from engine.state.columns import NodeError
+from engine.state.pods import Phase, PlacedPod
+
+log = logging.getLogger(__name__)
+
+_FREED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY
+_PLACED: Final = Depends.CENSUS | Depends.DELAY
+_NEEDED: Final = frozenset({ResourceKind.PODS, ResourceKind.NODES})
+
+
+class Observer(Protocol):
+    """Whoever wants to see every decision: explanations, metrics, the simulator's table."""
+
+    def decided(self, pod: PlacedPod, decision: Decision, now: float) -> None:
+        """A pod was placed, or not. Called before the decision is carried out."""
+        ...
+
+
+class Scheduler:
+    """The scheduler of the pods that name it.
+
+    Args:
+        cache: What is known of the cluster.
+        placer: Decides, on the same cache.
+        queue: The pods that wait.
+        binder: Carries decisions out; its results come back through `handle`.
+        recorder: Takes events and conditions.
+        clock: The time.
+        names: The ``schedulerName`` values that are ours.
+        observer: Sees every decision.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        placer: Placer,
+        queue: SchedulingQueue,
+        binder: BindingExecutor,
+        recorder: Recorder,
+        clock: Clock,
+        names: Collection[str],
+        observer: Observer | None = None,
+    ) -> None:
+        self._cache = cache
+        self._placer = placer
+        self._queue = queue
+        self._binder = binder
+        self._recorder = recorder
+        self._clock = clock
+        self._names = frozenset(names)
+        self._observer = observer
+        self._synced: set[ResourceKind] = set()
+        self._binding: dict[PodKey, QueuedPod] = {}
+        self._told: dict[PodKey, str] = {}
+
+    @property
+    def synced(self) -> bool:
+        """Whether pods and nodes have been listed once; before that nothing is decided."""
+        return self._synced >= _NEEDED
+
+    @property
+    def queue(self) -> SchedulingQueue:
+        """The pods that wait."""
+        return self._queue
+
+    @property
+    def binding(self) -> int:
+        """How many bindings are under way."""
+        return len(self._binding)
+
+    # What comes in
+
+    def handle(self, message: Message) -> None:
+        """Take in one message. Trouble with one object is logged and stops nothing else."""
+        now = self._clock.now()
+        match message:
+            case Upserted(Pod() as pod):
+                self._pod(pod, now)
+            case Upserted(Node() as node):
+                self._node(node, now)
+            case Deleted(Pod() as pod):
+                self._pod_gone(pod, now)
+            case Deleted(Node() as node):
+                self._cache.remove_node(node.name)
+                self._queue.wake(Depends.NODE | Depends.CENSUS | Depends.DELAY, now)
+            case BindResult():
+                self._bound(message, now)
+            case Synced(kind):
+                self._synced.add(kind)
+            case PlanChanged(plan):
+                self._placer.swap_plan(plan)
+                self._queue.wake_all(now)
+            case DelaysChanged(delays):
+                self._placer.swap_delays(delays)
+                self._queue.wake(Depends.DELAY, now)
+            case Trouble(kind, text):
+                log.warning("watch of %s: %s", kind.value, text)
+            case Recovered(kind):
+                log.info("watch of %s: recovered", kind.value)
+
+    def _pod(self, pod: Pod, now: float) -> None:
+        key = pod.key
+        known = self._cache.pod(key)
+        shape, was_on = (known.shape, known.slot) if known is not None else (None, -1)
+        try:
+            placed = self._cache.put_pod(pod)
+        except RequestError as error:
+            log.warning("pod %s is left out: %s", key, error)
+            return
+        if placed.slot != was_on:
+            self._queue.wake(_PLACED if placed.slot >= 0 else _FREED, now)
+        if placed.phase is not Phase.QUEUED or not self._ours(pod):
+            self._queue.remove(key)
+        elif key in self._queue:
+            if placed.shape is not shape:
+                self._queue.wake_pod(key, now)
+        elif key not in self._binding:
+            self._queue.add(key, placed.shape.priority, now, _unschedulable_since(pod))
+
+    def _ours(self, pod: Pod) -> bool:
+        return pod.spec.scheduler_name in self._names and not pod.spec.scheduling_gates
+
+    def _pod_gone(self, pod: Pod, now: float) -> None:
+        self._queue.remove(pod.key)
+        self._told.pop(pod.key, None)
+        placed = self._cache.pod(pod.key)
+        held = placed is not None and placed.slot >= 0
+        self._cache.remove_pod(pod.key)
+        if held:
+            self._queue.wake(_FREED, now)
+
+    def _node(self, node: Node, now: float) -> None:
+        try:
+            changed = self._cache.put_node(node)
+        except NodeError as error:
+            log.warning("%s; the node is left as it was known", error)
+            return
+        if changed:
+            self._queue.wake(Depends.NODE | Depends.USAGE | Depends.CENSUS | Depends.DELAY, now)
+
+    # What goes out
+
+    def run_pass(self, limit: int) -> int:
+        """Place up to ``limit`` pods. Returns how many were tried."""
+        if not self.synced:
+            return 0
+        self._queue.advance(self._clock.now())
+        tried = 0
+        while tried < limit and self.schedule_one():
+            tried += 1
+        return tried
+
+    def schedule_one(self) -> bool:
+        """Place the next pod. False where none is active."""
+        queued = self._queue.pop()
+        if queued is None:
+            return False
+        placed = self._cache.pod(queued.key)
+        if placed is None or placed.phase is not Phase.QUEUED:
+            return True
+        now = self._clock.now()
+        waited = 0.0 if queued.waiting_since is None else max(0.0, now - queued.waiting_since) * 1000
+        decision = self._placer.place(placed, now, waited, diagnose=self._observer is not None)
+        if self._observer is not None:
+            self._observer.decided(placed, decision, now)
+        if decision.node is None:
+            self._unschedulable(placed, queued, decision, now)
+            return True
+        self._cache.assume(queued.key, decision.node)
+        self._queue.wake(_PLACED, now)
+        self._binding[queued.key] = queued
+        self._told[queued.key] = _assigned(placed, decision)
+        self._binder.submit(Assignment(queued.key, decision.node))
+        return True
+
+    def next_due(self) -> float | None:
+        """When there is something to do even if nothing comes in; seconds since the epoch."""
+        return self._queue.next_due()
+
+    def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
+        retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
+        self._queue.failed(queued, now, decision.helped_by, retry_at)
+        message = decision.message(len(self._cache.columns))
+        since = now if queued.waiting_since is None else queued.waiting_since
+        self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
+        self._condition(placed.pod, "Unschedulable", message, since)
+
+    def _bound(self, result: BindResult, now: float) -> None:
+        key = result.assignment.pod
+        queued = self._binding.pop(key, None)
+        told = self._told.pop(key, "")
+        if result.outcome is Outcome.BOUND:
+            self._event(key, EventType.NORMAL, "Scheduled", "Binding", told, now)
+            return
+        self._cache.forget(key)
+        self._queue.wake(_FREED, now)
+        if result.outcome is Outcome.STOPPED:
+            return
+        log.info("pod %s was not bound to %s: %s", key, result.assignment.node, result.message)
+        placed = self._cache.pod(key)
+        if placed is None or queued is None or placed.phase is not Phase.QUEUED:
+            return
+        if result.outcome in (Outcome.REFUSED, Outcome.GAVE_UP):
+            message = f"binding to {result.assignment.node} failed: {result.message}"
+            self._event(key, EventType.WARNING, "FailedScheduling", "Binding", message, now)
+            self._condition(placed.pod, "SchedulerError", message, now)
+        # A pod that somebody else has, or that is gone, is queued too while the watch has not told us so: it is
+        # taken out when it does, and until then the server refuses a second binding.
+        self._queue.again(queued, now)
+
+    def _event(
+        self, key: PodKey, type_: EventType, reason: str, action: str, message: str, now: float
+    ) -> None:
+        self._recorder.event(ClusterEvent(key, type_, reason, action, message, utc(now)))
+
+    def _condition(self, pod: Pod, reason: str, message: str, since: float) -> None:
+        """Patched only on a change. Its time is when the pod was first found unschedulable: a restart reads it."""
+        current = pod.condition("PodScheduled")
+        if current is not None and (current.status, current.reason, current.message) == (
+            "False",
+            reason,
+            message,
+        ):
+            return
+        self._recorder.condition(pod.key, Condition("PodScheduled", "False", reason, message, utc(since)))
+
+
+def _unschedulable_since(pod: Pod) -> float | None:
+    """Since when the pod is known to be unschedulable: what an earlier run of ours wrote."""
+    condition = pod.condition("PodScheduled")
+    if condition is None or condition.status != "False" or condition.reason != "Unschedulable":
+        return None
+    return condition.last_transition_time.timestamp() if condition.last_transition_time else None
+
+
+def _assigned(placed: PlacedPod, decision: Decision) -> str:
+    message = f"Successfully assigned {placed.key} to {decision.node}"
+    if decision.opened:
+        message += f", falling back to {decision.opened}"
+    return message + (f"; by {', '.join(decision.rules)}" if decision.rules else "")
