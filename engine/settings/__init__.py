@@ -1,0 +1,28 @@
+"""The settings file: a tree of frozen dataclasses, its JSON Schema, and the reading of it.
+
+Imports nothing that schedules: whoever starts a component hands it the values.
+"""
+
+from engine.settings.reading import SettingsError, load_settings, parse_settings
+from engine.settings.tree import (
+    BinderSettings,
+    DelaySettings,
+    EventSettings,
+    LogSettings,
+    QueueSettings,
+    Settings,
+    SimulationSettings,
+)
+
+__all__ = [
+    "BinderSettings",
+    "DelaySettings",
+    "EventSettings",
+    "LogSettings",
+    "QueueSettings",
+    "Settings",
+    "SettingsError",
+    "SimulationSettings",
+    "load_settings",
+    "parse_settings",
+]
