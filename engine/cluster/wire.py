@@ -248,7 +248,8 @@ def check_success(answer: Answer, access_url: str, origin: str) -> Answer:
         ClusterError: It is a refusal, or comes from something else on the way.
     """
     if 200 <= answer.status < 300:
-        if answer.content_type.startswith(JSON) or not answer.body:
+        # Anything else is a proxy's page, or a head that broke off, which http.client takes for a whole one.
+        if answer.content_type.startswith(JSON):
             return answer
         raise Unreachable(_plain(answer, access_url))
     raise error_of(answer, access_url, origin)
