@@ -38,6 +38,7 @@ class QueuedPod:
         helped_by: Which changes could help it.
         ready_at: Before this it is not tried again.
         due_at: At this time it is tried again whatever happens.
+        timed: Whether a fallback opens then, and it is not just the regular second look.
     """
 
     key: PodKey
@@ -48,6 +49,7 @@ class QueuedPod:
     helped_by: Depends = Depends(0)  # noqa: RUF009  (flags are immutable)
     ready_at: float = 0.0
     due_at: float = 0.0
+    timed: bool = False
     where: str = field(default="", repr=False)
     ticket: int = field(default=0, repr=False)
 
@@ -80,6 +82,14 @@ class SchedulingQueue:
     def active(self) -> bool:
         """Whether a pod can be popped. May be true for one that was removed since; `pop` tells."""
         return bool(self._active)
+
+    @property
+    def restless(self) -> bool:
+        """Whether a pod is to be tried, or will be when its time comes, even if nothing happens before.
+
+        The regular second look does not count: it is against our own mistakes, and changes nothing by itself.
+        """
+        return any(pod.where != "unschedulable" or pod.timed for pod in self._pods.values())
 
     def counts(self) -> dict[str, int]:
         """How many pods are in each part: active, backoff, unschedulable."""
@@ -126,6 +136,7 @@ class SchedulingQueue:
         pod.helped_by = helped_by
         pod.ready_at = now + self._backoff(pod.attempts)
         pod.due_at = now + FLUSH_SECONDS if retry_at is None else min(retry_at, now + FLUSH_SECONDS)
+        pod.timed = retry_at is not None
         pod.where = "unschedulable"
         self._pods[pod.key] = pod
         self._unschedulable[pod.key] = pod

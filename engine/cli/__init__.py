@@ -1,0 +1,47 @@
+"""The command ``berth``: one file for each subcommand, imported when it is called.
+
+May import everything.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+_COMMANDS: Final = {
+    "lint": "check policies before they are mounted",
+    "simulate": "place pods on a simulated cluster, with reasons",
+    "run": "schedule the pods of a real cluster",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a subcommand when it is needed, so that none waits for what only another uses."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
+        """In the order in which an operator needs them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
+        """The subcommand, None where there is no such."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"engine.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
+        """A line for each, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="berth-scheduler", prog_name="berth")
+def main() -> None:
+    """A Kubernetes scheduler for the edge, steered by policies.
+
+    Write policies, check them with `berth lint`, see where pods would go with `berth simulate`, and schedule a real
+    cluster with `berth run`.
+    """

@@ -1,0 +1,207 @@
+"""The scheduler on a real cluster: threads that watch, bind and write, and one that decides.
+
+::
+
+    reflector (pods) ──┐                                   ┌──▶ binder threads ──▶ bindings
+    reflector (nodes) ─┼──▶ inbox ──▶ the deciding thread ─┤
+    refresher ─────────┘      ▲                            └──▶ recorder threads ──▶ events, conditions
+                              └────────── results ◀────────────────┘
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from engine.binder import Binder, EventRecorder, ThreadedBinder
+from engine.binder.recorder import Repeats
+from engine.clock import Clock
+from engine.cluster.api import ApiCluster
+from engine.cluster.protocol import ResourceKind
+from engine.cluster.reflector import Reflector
+from engine.compile import Plan
+from engine.delay import DelayFileSource, DelayMap
+from engine.placement import Placer
+from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.policies import PolicySource
+from engine.scheduler.queue import SchedulingQueue
+from engine.scheduler.scheduler import Scheduler
+from engine.settings import Settings
+from engine.state.cache import Cache
+
+log = logging.getLogger(__name__)
+
+_BATCH: Final = 16
+"""Pods that are placed between two looks into the inbox."""
+_REFRESH_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 1.0
+_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may compute while another wants to: a binder that has its answer must not wait for long."""
+
+
+class Loop:
+    """Everything that runs, from start to stop.
+
+    Args:
+        cluster: The real one.
+        settings: All of them.
+        plan: The policies at the start.
+        delays: The delays at the start.
+        policies: Where changed policies come from.
+        delay_files: Where changed delays come from; None where there are none.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        cluster: ApiCluster,
+        settings: Settings,
+        plan: Plan,
+        delays: DelayMap | None,
+        policies: PolicySource,
+        delay_files: DelayFileSource | None,
+        clock: Clock,
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._policies = policies
+        self._delay_files = delay_files
+        self._clock = clock
+        self._stop = threading.Event()
+        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._busy = threading.Event()
+        cache = Cache(plan.annotations)
+        binder = Binder(
+            cluster,
+            attempts=settings.binder.attempts,
+            deadline=settings.binder.deadline,
+            stop=self._stop,
+            clock=clock,
+        )
+        self._binder = ThreadedBinder(binder, self._inbox.put, workers=settings.binder.workers)
+        self._recorder = EventRecorder(
+            cluster,
+            capacity=settings.events.capacity,
+            wait_idle=self._wait_idle,
+            repeats=Repeats(settings.events.repeat),
+            clock=clock,
+        )
+        self.scheduler = Scheduler(
+            cache,
+            Placer(cache, plan, delays, settings.seed),
+            SchedulingQueue(settings.queue.backoff_initial, settings.queue.backoff_max),
+            self._binder,
+            self._recorder,
+            clock,
+            settings.schedulers,
+        )
+        self._threads = [
+            self._thread(f"watch-{kind.value}", Reflector(cluster, kind, self._inbox.put, clock).run)
+            for kind in (ResourceKind.NODES, ResourceKind.PODS)
+        ]
+        self._threads.append(self._thread("refresher", self._refresh))
+
+    def stop(self) -> None:
+        """Begin to end: may be called from a signal handler, and more than once."""
+        self._stop.set()
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Schedule until `stop`; returns within the settings' grace after it."""
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        for thread in self._threads:
+            thread.start()
+        announced = False
+        try:
+            while not self._stop.is_set():
+                self._take_in()
+                if not announced and self.scheduler.synced:
+                    announced = True
+                    log.info(
+                        "in step with the cluster; scheduling pods of %s",
+                        ", ".join(self._settings.schedulers),
+                    )
+                self.scheduler.run_pass(_BATCH)
+        finally:
+            self._shut_down()
+
+    def _take_in(self) -> None:
+        """Handle what has come in; wait for something where nothing is to be done."""
+        handle = self.scheduler.handle
+        try:
+            message = self._inbox.get_nowait()
+        except queue.Empty:
+            if self._has_work():
+                return
+            self._busy.clear()
+            try:
+                message = self._inbox.get(timeout=self._patience())
+            except queue.Empty:
+                return
+        self._busy.set()
+        for _ in range(1024):
+            if message is not None:
+                handle(message)
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+        if message is not None:
+            handle(message)
+
+    def _has_work(self) -> bool:
+        return self.scheduler.synced and self.scheduler.queue.active
+
+    def _patience(self) -> float:
+        due = self.scheduler.next_due()
+        return _IDLE_SECONDS if due is None else min(_IDLE_SECONDS, max(0.0, due - self._clock.now()))
+
+    def _wait_idle(self, timeout: float) -> bool:
+        """Whether nothing is being decided or bound, waiting a while for that: then events may go out."""
+        return self._binder.wait_idle(timeout) and not self._has_work()
+
+    def _refresh(self, stop: threading.Event) -> None:
+        while not stop.wait(_REFRESH_SECONDS):
+            now = self._clock.monotonic()
+            try:
+                plan = self._policies.refresh(now)
+                if plan is not None:
+                    self._inbox.put(PlanChanged(plan))
+                delays = self._delay_files.refresh(now) if self._delay_files is not None else None
+                if delays is not None:
+                    log.info("delays changed: %d endpoints", len(delays.names))
+                    self._inbox.put(DelaysChanged(delays))
+            except Exception:  # a fault of ours must not end the refreshing
+                log.exception("reading policies and delays again failed unexpectedly")
+
+    def _thread(self, name: str, run: Callable[[threading.Event], None]) -> threading.Thread:
+        return threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
+
+    def _shut_down(self) -> None:
+        """Let what is under way end, write what is to be written, and go: never longer than the grace."""
+        self._stop.set()
+        deadline = time.monotonic() + self._settings.shutdown_grace
+        self._cluster.interrupt_watches()
+        stopped = self._binder.stop(self._settings.shutdown_grace / 2)
+        for message in self._left():
+            self.scheduler.handle(message)
+        for result in stopped:
+            self.scheduler.handle(result)
+        lost = self._recorder.stop(max(0.0, deadline - time.monotonic() - 0.2))
+        self._cluster.close()
+        log.info("stopped; %d bindings not sent, %d events not written", len(stopped), lost)
+
+    def _left(self) -> list[Message]:
+        left: list[Message] = []
+        while True:
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                return left
+            if message is not None:
+                left.append(message)
