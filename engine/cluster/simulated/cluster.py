@@ -288,6 +288,17 @@ class SimulatedCluster:
         """Create the pod; None where pods of its scheduler are left out. Refusals as in `apply`."""
         return self._registry.create(pod)
 
+    def finish_pod(self, namespace: str, name: str, phase: str = "Succeeded") -> None:
+        """Let the pod end, wherever it is: its phase becomes Succeeded, or Failed.
+
+        Raises:
+            ApiError: 404 where there is none.
+        """
+        pod = self._store.pods.get((namespace, name))
+        if pod is None:
+            raise not_found("pods", name)
+        self._store.put_pod(replace(pod, status=replace(pod.status, phase=phase)))
+
     # What a reader of the outcome wants to see
 
     def pods(self) -> tuple[Pod, ...]:

@@ -53,7 +53,7 @@ class Store:
     """
 
     def __init__(self, history: int, seed: int) -> None:
-        self.version = 0
+        self.version = 1  # Never 0, which asks a watch for everything that is.
         self.nodes: dict[str, Node] = {}
         self.pods: dict[PodName, Pod] = {}
         self.workloads: dict[WorkloadName, Workload] = {}

@@ -1,0 +1,88 @@
+"""The kinds of objects: those that are read, those that Kubernetes has besides, and what they are checked with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from engine.manifests.checks import (
+    Check,
+    check_job,
+    check_node,
+    check_nothing,
+    check_pod,
+    check_priority_class,
+    check_workload,
+)
+from engine.manifests.objects import (
+    DaemonSet,
+    Deployment,
+    FullPodSpec,
+    Job,
+    Namespace,
+    PriorityClass,
+    ReplicaSet,
+    StatefulSet,
+    Workload,
+)
+from engine.model.objects import Node, Pod
+
+Object = Pod | Node | Workload | Namespace | PriorityClass
+"""What manifests are read to."""
+
+
+class ManifestPod(Pod, frozen=True):
+    """A pod with the fields that only a cluster reads. Never handed out: pods are `engine.model.objects.Pod`."""
+
+    spec: FullPodSpec = FullPodSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind is read.
+
+    Attributes:
+        version: The apiVersion that is served.
+        type: What it is decoded to.
+        namespaced: Whether its objects live in a namespace.
+        check: What the API server would refuse.
+    """
+
+    version: str
+    type: type[Object]
+    namespaced: bool
+    check: Check
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "Pod": Kind("v1", ManifestPod, True, check_pod),
+    "Node": Kind("v1", Node, False, check_node),
+    "Namespace": Kind("v1", Namespace, False, check_nothing),
+    "Deployment": Kind("apps/v1", Deployment, True, check_workload),
+    "ReplicaSet": Kind("apps/v1", ReplicaSet, True, check_workload),
+    "StatefulSet": Kind("apps/v1", StatefulSet, True, check_workload),
+    "DaemonSet": Kind("apps/v1", DaemonSet, True, check_workload),
+    "Job": Kind("batch/v1", Job, True, check_job),
+    "PriorityClass": Kind("scheduling.k8s.io/v1", PriorityClass, False, check_priority_class),
+}
+
+_OTHERS: Final = """
+    APIService Binding CertificateSigningRequest ClusterRole ClusterRoleBinding ComponentStatus ConfigMap
+    ControllerRevision CronJob CSIDriver CSINode CSIStorageCapacity CustomResourceDefinition DeviceClass Endpoints
+    EndpointSlice Event FlowSchema HorizontalPodAutoscaler Ingress IngressClass IPAddress Lease LimitRange
+    MutatingAdmissionPolicy MutatingWebhookConfiguration NetworkPolicy PersistentVolume PersistentVolumeClaim
+    PodDisruptionBudget PodTemplate PriorityLevelConfiguration ReplicationController ResourceClaim
+    ResourceClaimTemplate ResourceQuota ResourceSlice Role RoleBinding RuntimeClass Secret Service ServiceAccount
+    ServiceCIDR StorageClass ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding
+    ValidatingWebhookConfiguration VolumeAttachment VolumeAttributesClass
+"""
+
+IGNORED: Final = frozenset(_OTHERS.split())
+"""Kinds of Kubernetes that place no pod; manifests may hold them."""
+
+
+def stock_group(version: str) -> bool:
+    """Whether the apiVersion is of Kubernetes itself, so that all its kinds are known here."""
+    group = version.rpartition("/")[0]
+    return "." not in group or group.endswith(".k8s.io")
