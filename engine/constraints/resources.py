@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
 from engine.model.shape import HostPort, Shape
-from engine.state.columns import PODS, Columns
+from engine.state.columns import PODS, SCORED, Columns
 from engine.state.labels import Where
 
 _ANY_ADDRESS = "0.0.0.0"
@@ -99,23 +100,20 @@ class LeastAllocated:
     weight = 1.0
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
-        self._asked = (("cpu", shape.scoring[0]), ("memory", shape.scoring[1]))
+        self._asked = np.array(shape.scoring, dtype=np.int64)[:, None]
         self._columns = columns
 
     def raw(self, where: Where) -> Vector:
         """0…100; a resource of which the node has none is left out of the average."""
-        total = count = None
-        for resource, asked in self._asked:
-            capacity = self._columns.allocatable[resource][where]
-            free = capacity - self._columns.scoring_used[resource][where] - asked
-            share = np.maximum(free, 0) * MAX_SCORE // np.maximum(capacity, 1)
-            has = (capacity > 0).astype(np.int64)
-            total = share * has if total is None else total + share * has
-            count = has if count is None else count + has
-        assert total is not None
-        assert count is not None
-        average: Vector = (total // np.maximum(count, 1)).astype(np.float64)
-        return average
+        capacity = self._columns.allocatable_pair[:, where]
+        free = capacity - self._columns.scoring_pair[:, where]
+        free -= self._asked
+        np.maximum(free, 0, out=free)
+        # Where a node has nothing of a resource, nothing is free of it either, and the share is 0.
+        free *= MAX_SCORE
+        free //= np.maximum(capacity, 1)
+        average: Vector = (free[0] + free[1]) // np.maximum((capacity > 0).sum(axis=0), 1)
+        return average.astype(np.float64)
 
 
 class BalancedAllocation:
@@ -130,8 +128,8 @@ class BalancedAllocation:
     weight = 1.0
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
-        self._cpu = shape.requests.get("cpu", 0)
-        self._memory = shape.requests.get("memory", 0)
+        asked = [shape.requests.get(resource, 0) for resource in SCORED]
+        self._asked = np.array(asked, dtype=np.int64)[:, None]
         self._columns = columns
 
     @staticmethod
@@ -141,19 +139,18 @@ class BalancedAllocation:
 
     def raw(self, where: Where) -> Vector:
         """50…100."""
-        columns = self._columns
-        cpu, memory = columns.allocatable["cpu"][where], columns.allocatable["memory"][where]
-        cpu_used, memory_used = columns.used["cpu"][where], columns.used["memory"][where]
+        capacity = self._columns.allocatable_pair[:, where]
+        used = self._columns.used_pair[:, where]
+        something = np.maximum(capacity, 1)
+        gain = _balance((used + self._asked) / something) - _balance(used / something)
+        score: Vector = MAX_SCORE // 2 + np.floor((MAX_SCORE // 2 + gain) / 2)
         # With one of the two missing there is no deviation: both balances are perfect.
-        both = (cpu > 0) & (memory > 0)
-        cpu, memory = np.maximum(cpu, 1), np.maximum(memory, 1)
-        after = _balance((cpu_used + self._cpu) / cpu, (memory_used + self._memory) / memory)
-        before = _balance(cpu_used / cpu, memory_used / memory)
-        score = MAX_SCORE // 2 + np.floor((MAX_SCORE // 2 + after - before) / 2)
-        return np.where(both, score, MAX_SCORE // 2 + MAX_SCORE // 4)
+        score[~capacity.all(axis=0)] = MAX_SCORE // 2 + MAX_SCORE // 4
+        return score
 
 
-def _balance(cpu: Vector, memory: Vector) -> Vector:
-    deviation = np.abs((np.minimum(cpu, 1.0) - np.minimum(memory, 1.0)) / 2)
-    balance: Vector = np.floor((1 - deviation) * MAX_SCORE)
+def _balance(shares: NDArray[np.float64]) -> Vector:
+    """How close the shares of two resources, shape (2, n), are to each other: 50…100."""
+    np.minimum(shares, 1.0, out=shares)
+    balance: Vector = np.floor((1 - np.abs((shares[0] - shares[1]) / 2)) * MAX_SCORE)
     return balance

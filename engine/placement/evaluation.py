@@ -3,17 +3,16 @@
 1. `_fill` asks every local filter and score about every node, once.
 2. `refresh` asks them again only about the slots that changed since: those of changed nodes about everything, those
    whose use changed about what depends on it. Moved delays or workloads mean filling anew.
-3. `codes` adds the filters that look at other nodes or at the time, which are asked for every decision.
+3. `feasible` and `refusals` add the filters that look at other nodes or at the time: asked for every decision.
 4. `totals` normalises and adds up scores, over the feasible nodes only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.compile.origins import Origin, Stamp
 from engine.constraints.protocol import (
@@ -27,7 +26,7 @@ from engine.constraints.protocol import (
     Vector,
     normalize,
 )
-from engine.placement.decision import NO_NODE, PASSES, Codes
+from engine.placement.decision import NO_NODE, PASSES, Codes, Refusals
 from engine.state.columns import Columns
 from engine.state.labels import Where
 
@@ -181,20 +180,30 @@ class Evaluation:
         self._nodes_seen = columns.node_changes.version
         self._usage_seen = columns.usage_changes.version
 
-    def codes(self) -> Codes:
-        """Shape (capacity,): the first refusal of each slot, as in `Refusals`; only valid until the next refresh."""
-        codes = self._local
-        if not self._fresh and not self._globals:
-            return codes
-        codes = codes.copy()
+    def feasible(self) -> Slots:
+        """The slots that nothing refuses, ascending."""
+        mask = self._local == PASSES
+        for _, passes in self._elsewhere():
+            mask[: len(passes)] &= passes
+        return np.flatnonzero(mask)
+
+    def refusals(self) -> Refusals:
+        """The first refusal of each slot."""
+        codes = self._local.copy()
+        for code, passes in self._elsewhere():
+            refused = codes[: len(passes)]
+            np.copyto(refused, np.minimum(refused, code), where=~passes)
+        return Refusals(codes[self._columns.everywhere], self._filters)
+
+    def _elsewhere(self) -> Iterator[tuple[int, Mask]]:
+        """The filters that look at other nodes, or at the time, with where they let pass."""
         everywhere = self._columns.everywhere
         for code, constraint in self._fresh:
-            _refuse(codes[everywhere], constraint.passes(everywhere), code)
+            yield code, constraint.passes(everywhere)
         if self._globals:
             eligible = self._static == PASSES
             for code, spread in self._globals:
-                _refuse(codes, spread.passes_among(eligible, self._eligible_version), code)
-        return codes
+                yield code, spread.passes_among(eligible, self._eligible_version)
 
     def totals(self, feasible: Slots) -> Vector:
         """The weighted sums of the normalised scores of the feasible slots."""
@@ -234,10 +243,3 @@ def _first_refusals(filters: Sequence[tuple[int, Filter]], where: Where, alive: 
         codes[~constraint.passes(where)] = code
     codes[~alive] = NO_NODE
     return codes
-
-
-def _refuse(codes: NDArray[np.int16], passes: Mask, code: int) -> None:
-    """Lower the codes, in place, where a filter refuses and nothing before it did."""
-    refused = ~passes
-    refused &= codes > code
-    codes[refused] = code

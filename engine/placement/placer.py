@@ -16,7 +16,7 @@ from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import PodSubject
 from engine.constraints.protocol import Depends, Slots, Vector
 from engine.delay.map import DelayMap
-from engine.placement.decision import PASSES, Decision, Refusals
+from engine.placement.decision import Decision
 from engine.placement.evaluation import Evaluation, totals
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
@@ -107,13 +107,9 @@ class Placer:
                 continue
             evaluation = self._evaluation(kept, position, stage)
             evaluation.refresh()
-            codes = evaluation.codes()
-            feasible = np.flatnonzero(codes == PASSES)
+            feasible = evaluation.feasible()
             if len(feasible):
                 slot, score = self._choose(pod, kept, evaluation, feasible)
-                refusals = None
-                if diagnose:
-                    refusals = Refusals(codes[self._columns.everywhere].copy(), evaluation.filters)
                 return Decision(
                     node=self._columns.names[slot],
                     score=score,
@@ -121,12 +117,12 @@ class Placer:
                     stage=position,
                     opened=stage.opens,
                     rules=requirements.rules,
-                    refusals=refusals,
+                    refusals=evaluation.refusals() if diagnose else None,
                 )
             last = (position, evaluation)
         assert last is not None, "the first stage is always open"
         position, evaluation = last
-        refusals = Refusals(evaluation.codes()[self._columns.everywhere].copy(), evaluation.filters)
+        refusals = evaluation.refusals()
         return Decision(
             node=None,
             stage=position,

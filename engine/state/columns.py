@@ -24,6 +24,12 @@ PODS: Final = "pods"
 ALWAYS: Final = ("cpu", "memory", "ephemeral-storage", PODS)
 """Resources that have columns from the start; others get theirs when first seen."""
 
+SCORED: Final = ("cpu", "memory")
+"""Resources that the stock scores look at."""
+
+Pair = NDArray[np.int64]
+"""Shape (2, capacity): cpu and memory above each other, so that both are worked on at once."""
+
 _FIRST_CAPACITY: Final = 64
 
 
@@ -42,6 +48,7 @@ class Columns:
         allocatable: By resource; millicores of cpu, whole units of others. 0 where a node has none.
         used: Sum of the requests of the pods on the node, same units; ``pods`` counts them.
         scoring_used: Like ``used`` for cpu and memory, absent requests counting their default.
+        allocatable_pair: The entries of ``allocatable`` for `SCORED`, the same memory; the next two likewise.
         unschedulable: Whether the node is cordoned.
         ready: Whether its Ready condition is True.
         created: Seconds since the epoch.
@@ -58,7 +65,8 @@ class Columns:
         self.hashes: NDArray[np.uint64] = np.zeros(capacity, dtype=np.uint64)
         self.allocatable = {resource: np.zeros(capacity, dtype=np.int64) for resource in ALWAYS}
         self.used = {resource: np.zeros(capacity, dtype=np.int64) for resource in ALWAYS}
-        self.scoring_used = {resource: np.zeros(capacity, dtype=np.int64) for resource in ("cpu", "memory")}
+        self.scoring_used = {resource: np.zeros(capacity, dtype=np.int64) for resource in SCORED}
+        self._pair_up()
         self.unschedulable: NDArray[np.bool_] = np.zeros(capacity, dtype=np.bool_)
         self.ready: NDArray[np.bool_] = np.zeros(capacity, dtype=np.bool_)
         self.created: NDArray[np.float64] = np.zeros(capacity, dtype=np.float64)
@@ -207,7 +215,20 @@ class Columns:
         for columns in (self.allocatable, self.used, self.scoring_used):
             for resource in columns:
                 columns[resource] = grown(columns[resource], capacity, 0)
+        self._pair_up()
         self.labels.grow(capacity)
+
+    def _pair_up(self) -> None:
+        """Lay cpu and memory of each kind out in one array, of which their columns are rows."""
+        self.allocatable_pair = _paired(self.allocatable)
+        self.used_pair = _paired(self.used)
+        self.scoring_pair = _paired(self.scoring_used)
+
+
+def _paired(columns: dict[str, NDArray[np.int64]]) -> Pair:
+    pair = np.stack([columns[resource] for resource in SCORED])
+    columns.update(zip(SCORED, pair, strict=True))
+    return pair
 
 
 def _allocatable(node: Node) -> dict[str, int]:

@@ -24,7 +24,7 @@ class LabelColumn:
 
     def __init__(self, key: str, capacity: int) -> None:
         self.key = key
-        self.codes: NDArray[np.int32] = np.full(capacity, -1, dtype=np.int32)
+        self.codes: NDArray[np.intp] = np.full(capacity, -1, dtype=np.intp)
         self.values: list[str] = []
         self._code_of: dict[str, int] = {}
 
@@ -68,7 +68,7 @@ class LabelColumn:
 
     def table(self, where: Where, verdicts: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Verdicts by code, spread over the slots. ``verdicts`` has one more entry at its end, for the absent."""
-        mask: NDArray[np.bool_] = verdicts[self.codes[where]]
+        mask: NDArray[np.bool_] = verdicts.take(self.codes[where], mode="wrap")
         return mask
 
 
