@@ -141,8 +141,9 @@ class ConfiguredCredentials:
                 return self._access
             self._next_renewal = now + RENEW_SECONDS
             try:
-                self._configuration = self._load()
-                self._access = access_of(self._configuration, self._origin)
+                configuration = self._load()
+                self._access = access_of(configuration, self._origin)
+                self._configuration = configuration
             except ConfigurationError as error:
                 log.warning("credentials refused, and reading them again failed: %s", error)
             return self._access
@@ -306,7 +307,7 @@ def _translated(origin: str) -> Iterator[None]:
         raise ConfigurationError(
             f"{origin}: {error.filename or 'a file'}: {error.strerror or error}"
         ) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{origin}: malformed: {type(error).__name__}: {error}") from error
 
 

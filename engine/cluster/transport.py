@@ -10,14 +10,14 @@ import contextlib
 import http.client
 import select
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.clock import Clock, SystemClock
 from engine.cluster.configuration import Access, Credentials
-from engine.cluster.errors import ConfigurationError, Unreachable
+from engine.cluster.diagnosis import connecting_failed, reading_failed, text_of
+from engine.cluster.errors import Unreachable
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -100,7 +100,7 @@ class Stream:
             except TimeoutError as error:
                 raise Unreachable(f"{url}: the watch fell silent: the connection may be half-open") from error
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise Unreachable(f"{url}: the watch broke: {_text(error)}") from error
+                raise Unreachable(f"{url}: the watch broke: {text_of(error)}") from error
             if not block:
                 break
             *complete, rest = (rest + block if rest else block).split(b"\n")
@@ -220,7 +220,7 @@ class Transport:
         except OSError as error:
             # All in one write: what failed to leave is not a request that a server could act upon.
             self._discard(connection)
-            raise _NotSent(f"the request could not be sent: {_text(error)}") from error
+            raise _NotSent(f"the request could not be sent: {text_of(error)}") from error
         response = http.client.HTTPResponse(connection.sock, method=method)
         try:
             response.begin()
@@ -238,7 +238,7 @@ class Transport:
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._discard(connection)
-            raise _reading_failed(connection.access, error) from error
+            raise reading_failed(connection.access, error) from error
         except BaseException:
             self._discard(connection)
             raise
@@ -264,7 +264,7 @@ class Transport:
         except (OSError, http.client.HTTPException, ValueError) as error:
             response.close()
             connection.close()
-            raise _reading_failed(access, error) from error
+            raise reading_failed(access, error) from error
         response.close()
         connection.close()
         return answer
@@ -322,7 +322,7 @@ class Transport:
             connection.connect()
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
-            raise _connecting_failed(access, error) from error
+            raise connecting_failed(access, error) from error
         connection.sock.settimeout(read_timeout)
         connection.last_use = self._clock.monotonic()
         return connection
@@ -353,58 +353,3 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
         headers.get("Location"),
         response.read(),
     )
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _connecting_failed(access: Access, error: Exception) -> ConfigurationError | Unreachable:
-    """The sentence for a connection that did not come to be."""
-    url, origin = access.url, access.origin or "the configuration"
-    match error:
-        case ssl.SSLCertVerificationError():
-            return ConfigurationError(
-                f"{url}: the server's certificate is not the one expected: {error.verify_message}; look at "
-                f"'certificate-authority' and 'server' in {origin}"
-            )
-        case ssl.SSLError() if error.reason in (
-            "WRONG_VERSION_NUMBER",
-            "RECORD_LAYER_FAILURE",
-            "HTTP_REQUEST",
-        ):
-            return ConfigurationError(
-                f"{url}: the server does not speak TLS on this port; look at 'server' in {origin}"
-            )
-        case ssl.SSLError():
-            return _reading_failed(access, error)
-        case socket.gaierror():
-            return Unreachable(
-                f"{url}: the name {access.host!r} cannot be resolved: {error.strerror}; look at 'server' in {origin}"
-            )
-        case TimeoutError():
-            return Unreachable(
-                f"{url}: no connection in time; is the host up, and does a firewall let us through?"
-            )
-        case ConnectionRefusedError():
-            return Unreachable(
-                f"{url}: connection refused; is the API server running, and is 'server' in {origin} right?"
-            )
-    via = f" through the proxy {access.proxy.host}:{access.proxy.port}" if access.proxy else ""
-    return Unreachable(f"{url}: no connection{via}: {_text(error)}")
-
-
-def _reading_failed(access: Access, error: Exception) -> ConfigurationError | Unreachable:
-    """The sentence for an answer that did not come, or is none."""
-    if isinstance(error, ssl.SSLError):
-        reason = error.reason or ""
-        if "ALERT" in reason and ("CERT" in reason or "UNKNOWN_CA" in reason):
-            return ConfigurationError(
-                f"{access.url}: the server refuses our client certificate ({reason.lower().replace('_', ' ')}); "
-                f"look at 'client-certificate' in {access.origin or 'the configuration'}"
-            )
-    if isinstance(error, TimeoutError):
-        return Unreachable(f"{access.url}: no answer in time")
-    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
-        return Unreachable(f"{access.url}: what answers is not an HTTP server: {_text(error)}")
-    return Unreachable(f"{access.url}: the answer broke off: {_text(error)}")
