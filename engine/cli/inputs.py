@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from grammar.render import render_text
 
 from engine.compile import Plan, compile_policy
 from engine.delay import DelayFileError, DelayMap, load
 from engine.settings import Settings, SettingsError, load_settings
 from grammar import check_paths
+from grammar.render import render_text
 
 BAD_INPUT = 3
 """Exit status where what the user gave cannot be used; as ``berth lint`` has it for errors."""

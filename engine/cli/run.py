@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import click
-from grammar.render import render_text
 
 from engine.cli.inputs import fail, read_delays, read_policies, read_settings
 from engine.cli.logs import set_up
@@ -18,6 +17,7 @@ from engine.delay import DelayFileSource, DelayTrouble
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
 from grammar import Result
+from grammar.render import render_text
 
 log = logging.getLogger(__name__)
 

@@ -47,19 +47,19 @@ class WithinDelay(Require):
 
     def __init__(self, citation: Citation, judge: Judge, origin: Origin, limit_ms: float) -> None:
         super().__init__(citation, judge, False)
-        self._origin, self._limit = origin, limit_ms
+        self.origin, self.limit_ms = origin, limit_ms
 
     def reasons(self, refused: Slots) -> Counter[str]:
         """Beyond the limit, with the nearest of those; and not measured."""
-        delays = self._origin.vector()[refused]
+        delays = self.origin.vector()[refused]
         unmeasured = int(np.count_nonzero(np.isnan(delays)))
         reasons: Counter[str] = Counter()
         if unmeasured:
-            reasons[f"node(s) without a measured delay to {self._origin.name} ({self.citation})"] = unmeasured
+            reasons[f"node(s) without a measured delay to {self.origin.name} ({self.citation})"] = unmeasured
         if unmeasured < len(refused):
             nearest = float(np.nanmin(delays))
             sentence = (
-                f"node(s) not within {self._limit:g}ms of {self._origin.name}, the nearest at {nearest:g}ms"
+                f"node(s) not within {self.limit_ms:g}ms of {self.origin.name}, the nearest at {nearest:g}ms"
             )
             reasons[f"{sentence} ({self.citation})"] = len(refused) - unmeasured
         return reasons

@@ -4,7 +4,7 @@ May import ``engine.model``, ``engine.state``, ``engine.constraints`` and ``engi
 nor threads nor clocks.
 """
 
-from engine.placement.decision import Decision, Refusals
+from engine.placement.decision import Decision, MeasuredLimit, Refusals
 from engine.placement.placer import Placer
 
-__all__ = ["Decision", "Placer", "Refusals"]
+__all__ = ["Decision", "MeasuredLimit", "Placer", "Refusals"]

@@ -70,11 +70,27 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredLimit:
+    """A limit on a pod's delay, beside what it is on a node.
+
+    Attributes:
+        origin: What the delay is measured from.
+        limit_ms: The most that the rule allows.
+        delay_ms: The round trip of the node; NaN where nobody has measured it.
+    """
+
+    origin: str
+    limit_ms: float
+    delay_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Where a pod goes, or why it goes nowhere.
 
     Attributes:
         node: The node, None where there is none.
+        nodes: How many nodes there are.
         score: Of the chosen node: the policies' where they rank, else the stock scheduler's.
         feasible: How many nodes could have taken the pod.
         stage: The position of the stage of fallbacks that gave the answer, or was the last to be tried.
@@ -88,6 +104,7 @@ class Decision:
     """
 
     node: str | None
+    nodes: int
     score: float = 0.0
     feasible: int = 0
     stage: int = 0
@@ -99,13 +116,9 @@ class Decision:
     next_opens: str = ""
     helped_by: Depends = _NOTHING
 
-    def message(self, nodes: int) -> str:
-        """Why there is no node, in the stock scheduler's form, with the rules by name.
-
-        Args:
-            nodes: How many nodes there are.
-        """
-        sentence = f"0/{nodes} nodes are available"
+    def message(self) -> str:
+        """Why there is no node, in the stock scheduler's form, with the rules by name."""
+        sentence = f"0/{self.nodes} nodes are available"
         if self.trouble is not None:
             return f"{sentence}: {self.trouble}."
         if self.refusals is not None:

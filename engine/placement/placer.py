@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.conditions import Moment
+from engine.compile.nodes import WithinDelay
 from engine.compile.origins import Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import PodSubject
 from engine.constraints.protocol import Depends, Slots, Vector
 from engine.delay.map import DelayMap
-from engine.placement.decision import Decision
+from engine.placement.decision import Decision, MeasuredLimit
 from engine.placement.evaluation import Evaluation, totals
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
@@ -84,6 +85,7 @@ class Placer:
             diagnose: Whether a decision for a node has to say why not the others, too.
         """
         self._moment.now = now
+        nodes = len(self._columns)
         subject = PodSubject.of(pod, now)
         kept = self._requirements(subject)
         requirements = kept.requirements
@@ -96,7 +98,7 @@ class Placer:
                     helped_by = Depends.DELAY | Depends.NODE
                     break
         if trouble is not None:
-            return Decision(None, trouble=trouble, rules=requirements.rules, helped_by=helped_by)
+            return Decision(None, nodes, trouble=trouble, rules=requirements.rules, helped_by=helped_by)
         last: tuple[int, Evaluation] | None = None
         retry_ms: float | None = None
         next_opens = ""
@@ -112,6 +114,7 @@ class Placer:
                 slot, score = self._choose(pod, kept, evaluation, feasible)
                 return Decision(
                     node=self._columns.names[slot],
+                    nodes=nodes,
                     score=score,
                     feasible=len(feasible),
                     stage=position,
@@ -125,6 +128,7 @@ class Placer:
         refusals = evaluation.refusals()
         return Decision(
             node=None,
+            nodes=nodes,
             stage=position,
             opened=requirements.stages[position].opens,
             rules=requirements.rules,
@@ -133,6 +137,19 @@ class Placer:
             next_opens=next_opens,
             helped_by=refusals.depends() | Depends.NODE,
         )
+
+    def delays(self, pod: PlacedPod, node: str, now: float) -> list[MeasuredLimit]:
+        """The delay limits that the rules set for a pod, with what it would have on a node."""
+        slot = self._columns.slot(node)
+        return [
+            MeasuredLimit(
+                constraint.origin.name,
+                constraint.limit_ms,
+                float("nan") if slot is None else float(constraint.origin.vector()[slot]),
+            )
+            for constraint in self._requirements(PodSubject.of(pod, now)).requirements.policies
+            if isinstance(constraint, WithinDelay)
+        ]
 
     def _choose(
         self, pod: PlacedPod, kept: _Kept, evaluation: Evaluation, feasible: Slots

@@ -203,7 +203,7 @@ class Scheduler:
     def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
         self._queue.failed(queued, now, decision.helped_by, retry_at)
-        message = decision.message(len(self._cache.columns))
+        message = decision.message()
         since = now if queued.waiting_since is None else queued.waiting_since
         self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
         self._condition(placed.pod, "Unschedulable", message, since)
