@@ -39,6 +39,7 @@ class DelayFileSource:
         self,
         paths: Sequence[Path],
         *,
+        current: DelayMap | None = None,
         period: float = 60.0,
         glance: float = 5.0,
         on_trouble: Callable[[DelayTrouble], None] | None = None,
@@ -47,12 +48,13 @@ class DelayFileSource:
 
         Args:
             paths: As `engine.delay.load` takes them.
+            current: The map that is in force, where somebody has loaded the files already.
             period: Seconds between two readings of the contents.
             glance: Seconds between two stats.
             on_trouble: Called once for each change that makes the files bad.
         """
         self.paths = tuple(paths)
-        self.current: DelayMap | None = None
+        self.current = current
         self.trouble: str | None = None
         self._period = period
         self._glance = min(glance, period)

@@ -70,6 +70,14 @@ def test_without_open_the_first_refresh_reads(file: Path) -> None:
     assert fresh is source.current
 
 
+def test_files_that_are_in_force_already_are_not_parsed_again(file: Path, done: list[str]) -> None:
+    source = DelayFileSource([file], current=files.load([file]))
+    del done[:]
+    assert source.refresh(0.0) is None
+    assert done == ["read"]
+    assert between(source) == 3
+
+
 def test_an_unchanged_file_costs_a_stat_and_at_times_a_hash(file: Path, done: list[str]) -> None:
     source = DelayFileSource([file], period=60, glance=5)
     source.open(0.0)
