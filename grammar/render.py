@@ -1,0 +1,179 @@
+"""Diagnostics as text for people, and as JSON for programs (schema: ``grammar/lint.schema.json``)."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+from grammar.codes import Severity
+from grammar.diagnostic import Diagnostic, Note
+from grammar.span import Span
+
+FORMAT_VERSION = 1
+"""Raised when a field of the JSON changes its meaning or goes away; new fields do not raise it."""
+
+_RESET, _BOLD, _RED, _YELLOW, _BLUE, _CYAN = (
+    "\x1b[0m",
+    "\x1b[1m",
+    "\x1b[1;31m",
+    "\x1b[1;33m",
+    "\x1b[1;34m",
+    "\x1b[36m",
+)
+_WIDEST = 160
+"""Longer lines are cut around the marked place."""
+
+
+class _Paint:
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, text: str, code: str) -> str:
+        return f"{code}{text}{_RESET}" if self._colour and text else text
+
+
+def text(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], colour: bool = False) -> str:
+    """The diagnostics, each with its line and a mark under the place, separated by empty lines.
+
+    Args:
+        diagnostics: In the order in which they are to stand.
+        sources: The text of each file, by the name that spans have.
+        colour: Whether to use ANSI colours.
+    """
+    paint = _Paint(colour)
+    lines = {name: source.split("\n") for name, source in sources.items()}
+    return "\n".join(_one(diagnostic, lines, paint) for diagnostic in diagnostics)
+
+
+def _one(diagnostic: Diagnostic, lines: Mapping[str, list[str]], paint: _Paint) -> str:
+    error = diagnostic.severity is Severity.ERROR
+    colour = _RED if error else _YELLOW
+    places = [diagnostic.span, *(note.span for note in diagnostic.related)]
+    width = max((len(str(span.line)) for span in places if span.line), default=1)
+    gutter = " " * width
+    head = f"{diagnostic.severity.value}[{diagnostic.code}]"
+    out = [f"{paint(head, colour)}{paint(f': {diagnostic.message}', _BOLD)}"]
+    arrow, bar = paint("-->", _BLUE), paint("|", _BLUE)
+    if not diagnostic.span.line:
+        out.append(f"{gutter}{arrow} {diagnostic.span.file}")
+    else:
+        out.append(f"{gutter}{arrow} {_place(diagnostic.span)}")
+        out.append(f"{gutter} {bar}")
+        out += _marked(diagnostic.span, diagnostic.label, "^", colour, lines, width, paint)
+        for note in diagnostic.related:
+            out += _related(note, diagnostic.span, lines, width, paint)
+    if diagnostic.help:
+        if diagnostic.span.line:
+            out.append(f"{gutter} {bar}")
+        out.append(f"{gutter} {paint('=', _BLUE)} {paint('help', _BOLD)}: {diagnostic.help}")
+    return "\n".join(out) + "\n"
+
+
+def _place(span: Span) -> str:
+    return f"{span.file}:{span.line}:{span.column}"
+
+
+def _related(note: Note, main: Span, lines: Mapping[str, list[str]], width: int, paint: _Paint) -> list[str]:
+    out = []
+    if note.span.file != main.file:
+        out.append(f"{' ' * width}{paint(':::', _BLUE)} {_place(note.span)}")
+    elif abs(note.span.line - main.line) > 1:
+        out.append(f"{' ' * width}{paint('...', _BLUE)}")
+    return out + _marked(note.span, note.message, "-", _BLUE, lines, width, paint)
+
+
+def _marked(
+    span: Span, label: str, mark: str, colour: str, lines: Mapping[str, list[str]], width: int, paint: _Paint
+) -> list[str]:
+    """The source line, and under it the mark with its label."""
+    source = lines.get(span.file, [])
+    line = source[span.line - 1] if 0 < span.line <= len(source) else ""
+    start = span.column - 1
+    end = span.end_column - 1 if span.end_line == span.line else len(line.rstrip())
+    before, inside, line = _window(line, start, max(end, start + 1))
+    marks = mark * max(1, inside)
+    said = f" {label}" if label else ""
+    bar = paint("|", _BLUE)
+    return [
+        f"{paint(f'{span.line:>{width}}', _BLUE)} {bar} {line}".rstrip(),
+        f"{' ' * width} {bar} {before}{paint(marks + said, colour)}",
+    ]
+
+
+def _window(line: str, start: int, end: int) -> tuple[str, int, str]:
+    """What to print before the mark, how wide the mark is, and the line without tabs, cut where it is long."""
+    shown = [" " * 4 if char == "\t" else char if char.isprintable() else "�" for char in line]
+    cut = ""
+    if len(shown) > _WIDEST:
+        left = max(0, min(start - _WIDEST // 3, len(shown) - _WIDEST))
+        right = left + _WIDEST
+        cut = "…" if right < len(shown) else ""
+        shown = shown[left:right]
+        start, end = start - left, min(end - left, _WIDEST)
+        if left:
+            shown[0] = "…"
+    before = " " * sum(_columns(piece) for piece in shown[:start])
+    inside = sum(_columns(piece) for piece in shown[start:end])
+    return before, inside, "".join(shown) + cut
+
+
+def _columns(text: str) -> int:
+    """How many columns a terminal gives a text."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def summary(diagnostics: Iterable[Diagnostic], files: int) -> str:
+    """``2 errors, 1 warning in 3 files``."""
+    errors, warnings = count(diagnostics)
+    found = [_many(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number]
+    return f"{', '.join(found) or 'no errors, no warnings'} in {_many(files, 'file')}"
+
+
+def count(diagnostics: Iterable[Diagnostic]) -> tuple[int, int]:
+    """How many errors and how many warnings there are."""
+    found = [diagnostic.severity for diagnostic in diagnostics]
+    return found.count(Severity.ERROR), found.count(Severity.WARNING)
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def as_json(diagnostics: Iterable[Diagnostic], files: Iterable[str]) -> str:
+    """One JSON document, as ``grammar/lint.schema.json`` describes it."""
+    found, names = list(diagnostics), list(files)
+    errors, warnings = count(found)
+    document = {
+        "format_version": FORMAT_VERSION,
+        "files": names,
+        "summary": {"errors": errors, "warnings": warnings, "files": len(names)},
+        "diagnostics": [
+            {
+                "code": diagnostic.code,
+                "severity": diagnostic.severity.value,
+                "message": diagnostic.message,
+                "label": diagnostic.label,
+                "help": diagnostic.help,
+                "span": _span(diagnostic.span),
+                "related": [
+                    {"message": note.message, "span": _span(note.span)} for note in diagnostic.related
+                ],
+            }
+            for diagnostic in found
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _span(span: Span) -> dict[str, str | int]:
+    return {
+        "file": span.file,
+        "line": span.line,
+        "column": span.column,
+        "end_line": span.end_line,
+        "end_column": span.end_column,
+    }

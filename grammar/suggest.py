@@ -1,0 +1,51 @@
+"""Near misses: a suggestion only where it is likely to be what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def distance(left: str, right: str) -> int:
+    """Edits from one word to the other: insert, delete, replace, or swap two neighbours (optimal string alignment)."""
+    before: list[int] = []
+    above = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        row = [i]
+        for j, b in enumerate(right, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, above = above, row
+    return above[-1]
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice at the least distance, where that is at most a third of the word (case does not count)."""
+    word = word.lower()
+    limit = len(word) // 3
+    ranked = sorted(
+        (distance(word, choice.lower()), choice)
+        for choice in choices
+        if abs(len(choice) - len(word)) <= limit
+    )
+    return ranked[0][1] if ranked and ranked[0][0] <= limit else None
+
+
+def listed(choices: Iterable[str], last: str = "or") -> str:
+    """The choices in backticks, as a sentence lists them; a long list is cut, and says so."""
+    names = [f"`{choice}`" for choice in choices]
+    if len(names) > 12:
+        names = [*names[:11], f"{len(names) - 11} more"]
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def did_you_mean(word: str, choices: Iterable[str], otherwise: str) -> str:
+    """The sentence for ``help``: the near miss, else all choices after ``otherwise``."""
+    known = sorted(set(choices))
+    near = nearest(word, known)
+    if near is not None:
+        return f"did you mean `{near}`?"
+    return f"{otherwise} {listed(known)}" if known else ""
