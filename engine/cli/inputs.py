@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -11,8 +13,8 @@ import click
 from engine.compile import Plan, compile_policy
 from engine.delay import DelayFileError, DelayMap, load
 from engine.settings import Settings, SettingsError, load_settings
-from grammar import check_paths
-from grammar.render import render_text
+from grammar import Result
+from grammar.render import text
 
 BAD_INPUT = 3
 """Exit status where what the user gave cannot be used; as ``berth lint`` has it for errors."""
@@ -24,13 +26,19 @@ def fail(message: str, status: int = BAD_INPUT) -> NoReturn:
     raise SystemExit(status)
 
 
-def read_policies(paths: Sequence[Path]) -> Plan:
-    """The plan of the policies, or an exit with all diagnostics."""
-    result = check_paths(paths)
+def plan_of(result: Result) -> Plan:
+    """The plan of a policy set, or an exit with all that is wrong with it. Warnings are shown and stop nothing."""
+    if result.diagnostics:
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        click.echo(shown(result, colour) + "\n", err=True)
     if result.policy is None:
-        click.echo(render_text(result), err=True, nl=False)
-        fail("the policies have errors; nothing was started")
+        fail("the policies have errors, so nothing was started; `berth lint --explain CODE` tells more")
     return compile_policy(result.policy)
+
+
+def shown(result: Result, colour: bool = False) -> str:
+    """All diagnostics of a policy set, as text."""
+    return text(result.diagnostics, dict(result.sources), colour)
 
 
 def read_delays(paths: Sequence[Path]) -> DelayMap | None:

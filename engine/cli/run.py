@@ -8,16 +8,15 @@ from pathlib import Path
 
 import click
 
-from engine.cli.inputs import fail, read_delays, read_policies, read_settings
+from engine.cli.inputs import fail, plan_of, read_settings, shown
 from engine.cli.logs import set_up
 from engine.clock import SystemClock
 from engine.cluster.api import connect
 from engine.cluster.errors import ClusterError, ConfigurationError
-from engine.delay import DelayFileSource, DelayTrouble
+from engine.delay import DelayFileError, DelayFileSource, DelayTrouble
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
 from grammar import Result
-from grammar.render import render_text
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +50,26 @@ def run(
     kubeconfig: Path | None,
     context: str | None,
 ) -> None:
-    r"""Schedule the pods that name this scheduler, until SIGTERM.
+    """Schedule the pods that name this scheduler, until SIGTERM.
 
     Policies and delay files are read again when they change. A set that does not check never takes effect: the last
     good one stays in force, and the log says what is wrong.
 
     \b
     berth run --policies policies/edge.policy --delays delays.csv --kubeconfig ~/.kube/config
-    """
+    """  # noqa: D301  (click's mark for text that is not to be wrapped)
     chosen = read_settings(settings)
     set_up(chosen.log)
-    plan = read_policies(policies)
-    delay_map = read_delays(delays)
+    clock = SystemClock()
+    source = PolicySource(policies, _policy_result)
+    plan = plan_of(source.open(clock.monotonic()))
+    delay_files = DelayFileSource(
+        delays, period=chosen.delays.period, glance=chosen.delays.glance, on_trouble=_delay_trouble
+    )
+    try:
+        delay_map = delay_files.open(clock.monotonic()) if delays else None
+    except DelayFileError as error:
+        fail(str(error))
     try:
         cluster = connect(kubeconfig, context)
         version = cluster.server_version()
@@ -71,17 +78,14 @@ def run(
     except ClusterError as error:
         fail(f"{error}; check that the API server is running and reachable from here", 1)
     log.info("API server %s; %d rules in force", version, len(plan.policy.rules))
-    delay_files = DelayFileSource(
-        delays, period=chosen.delays.period, glance=chosen.delays.glance, on_trouble=_delay_trouble
-    )
     loop = Loop(
         cluster,
         chosen,
         plan,
         delay_map,
-        PolicySource(policies, _policy_result),
+        source,
         delay_files if delays else None,
-        SystemClock(),
+        clock,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
@@ -90,9 +94,7 @@ def run(
 
 def _policy_result(result: Result) -> None:
     if result.policy is None:
-        log.error(
-            "the changed policies have errors; the last good ones stay in force\n%s", render_text(result)
-        )
+        log.error("the changed policies have errors; the last good ones stay in force\n%s", shown(result))
     else:
         log.info("policies read: %d rules", len(result.policy.rules))
 
