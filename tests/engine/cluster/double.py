@@ -1,0 +1,110 @@
+"""A cluster that does as a script says: for tests of what stands on the protocol."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from engine.cluster.protocol import (
+    ClusterEvent,
+    LeaseRecord,
+    Listing,
+    ResourceKind,
+    WatchEvent,
+)
+from engine.model.objects import Condition, Pod, PodKey
+
+Step = object
+"""What a call does: raise it if it is an exception, call it if it can be called, else return it."""
+
+
+class ScriptedCluster:
+    """Answers each call with the next step of its method's script; a call without one is a fault of the test.
+
+    Attributes:
+        calls: What was called, in order: the method's name and its arguments.
+    """
+
+    def __init__(self, **scripts: Iterable[Step]) -> None:
+        self._scripts = {name: list(steps) for name, steps in scripts.items()}
+        self._lock = threading.Lock()
+        self.calls: list[tuple[str, tuple[object, ...]]] = []
+
+    def called(self, name: str) -> list[tuple[object, ...]]:
+        """The arguments of each call of the method."""
+        return [arguments for called, arguments in self.calls if called == name]
+
+    def left(self) -> dict[str, list[Step]]:
+        """Steps that nothing has called for."""
+        return {name: steps for name, steps in self._scripts.items() if steps}
+
+    def _next(self, name: str, *arguments: object) -> Any:
+        with self._lock:
+            self.calls.append((name, arguments))
+            steps = self._scripts.get(name)
+            assert steps, f"{name}{arguments} was not expected"
+            step = steps.pop(0)
+        if isinstance(step, BaseException):
+            raise step
+        return step() if callable(step) else step
+
+    def list(self, kind: ResourceKind) -> Listing:
+        return self._next("list", kind)  # type: ignore[no-any-return]
+
+    def watch(self, kind: ResourceKind, resource_version: str, timeout: float) -> Iterator[WatchEvent]:
+        """A step is the iterable of events; an exception in it is raised when its turn comes."""
+        return self._events(self._next("watch", kind, resource_version, timeout))
+
+    @staticmethod
+    def _events(steps: Iterable[object]) -> Iterator[WatchEvent]:
+        for step in steps:
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, WatchEvent):
+                yield step
+            else:
+                assert callable(step)
+                step()
+
+    def get_pod(self, namespace: str, name: str) -> Pod | None:
+        return self._next("get_pod", namespace, name)  # type: ignore[no-any-return]
+
+    def bind(self, pod: PodKey, node: str) -> None:
+        self._next("bind", pod, node)
+
+    def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
+        self._next("evict", pod, grace_seconds)
+
+    def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
+        self._next("patch_pod_condition", pod, condition)
+
+    def post_event(self, event: ClusterEvent) -> None:
+        self._next("post_event", event)
+
+    def get_lease(self, namespace: str, name: str) -> LeaseRecord | None:
+        return self._next("get_lease", namespace, name)  # type: ignore[no-any-return]
+
+    def put_lease(self, namespace: str, name: str, record: LeaseRecord) -> LeaseRecord:
+        return self._next("put_lease", namespace, name, record)  # type: ignore[no-any-return]
+
+
+class ManualClock:
+    """A clock that stands still until a test, or a sleep on it, moves it."""
+
+    def __init__(self, time: float = 1000.0) -> None:
+        self.time = time
+        self.slept: list[float] = []
+        self.on_sleep: Callable[[], object] = lambda: None
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Instead of time.sleep."""
+        self.slept.append(seconds)
+        self.time += seconds
+        self.on_sleep()
