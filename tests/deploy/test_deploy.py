@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from engine.cli.run import run
 from engine.delay import load
 from engine.settings import Settings, load_settings
 from tests.controlplane import ControlPlane
@@ -74,8 +75,6 @@ def test_every_argument_names_a_file_in_a_mounted_config_map(pod: dict[str, Any]
 
 
 def test_the_options_are_those_of_the_command(pod: dict[str, Any]) -> None:
-    from engine.cli.run import run
-
     known = {name for parameter in run.params for name in parameter.opts}
     used = {argument.partition("=")[0] for argument in pod["containers"][0]["args"][1:]}
     assert used | {"--delays"} <= known
