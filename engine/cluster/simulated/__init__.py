@@ -7,5 +7,17 @@ the kubernetes client.
 from engine.cluster.simulated.clock import VirtualClock
 from engine.cluster.simulated.cluster import Note, SimulatedCluster
 from engine.cluster.simulated.options import Options
+from engine.cluster.simulated.scenario import Delays, Scenario, ScenarioError
+from engine.cluster.simulated.scenario_file import load_scenario, parse_scenario
 
-__all__ = ["Note", "Options", "SimulatedCluster", "VirtualClock"]
+__all__ = [
+    "Delays",
+    "Note",
+    "Options",
+    "Scenario",
+    "ScenarioError",
+    "SimulatedCluster",
+    "VirtualClock",
+    "load_scenario",
+    "parse_scenario",
+]

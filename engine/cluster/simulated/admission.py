@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from engine.cluster.simulated.refusals import forbidden, invalid
+from engine.cluster.simulated.durations import DurationError, seconds
+from engine.cluster.simulated.refusals import bad_request, forbidden, invalid
 from engine.manifests.objects import FullPodSpec, PriorityClass, TimedToleration
 from engine.model.objects import (
     Condition,
@@ -25,11 +26,17 @@ from engine.model.objects import (
     ResourceRequirements,
     Toleration,
 )
+from engine.model.requests import RequestError, pod_requests
 
 NOT_READY: Final = "node.kubernetes.io/not-ready"
 UNREACHABLE: Final = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 HOSTNAME: Final = "kubernetes.io/hostname"
+
+RUNS_FOR: Final = "simulated.berth/runs-for"
+"""Annotation of a pod: how long it runs before it succeeds, as a duration. Only with a restart policy but Always."""
+FAILS_AFTER: Final = "simulated.berth/fails-after"
+"""Annotation of a pod: how long it runs before it fails. With the restart policy Always it starts again."""
 
 MAX_PODS: Final = 110
 """Pods that a kubelet takes unless told otherwise."""
@@ -77,13 +84,24 @@ class PodAdmission:
         """The pod as it is stored.
 
         Raises:
-            ApiError: 422 without containers or a name, 403 for an unknown priority class or a priority that isn't its.
+            ApiError: 400 for a quantity that is none, 422 without a name or containers or for a bad duration, 403 for
+                an unknown priority class or a priority that isn't its.
         """
         metadata, spec = pod.metadata, full_spec(pod.spec)
         if not metadata.name:
             raise invalid("Pod", "", "metadata.name: Required value: name or generateName is required")
         if not spec.containers:
             raise invalid("Pod", metadata.name, "spec.containers: Required value")
+        try:
+            pod_requests(pod)
+        except RequestError as error:
+            raise bad_request(f"Pod in version v1 cannot be handled as a Pod: {error}") from None
+        for key in (RUNS_FOR, FAILS_AFTER):
+            value = (metadata.annotations or {}).get(key)
+            try:
+                seconds(value or "0s")
+            except DurationError as error:
+                raise invalid("Pod", metadata.name, f"metadata.annotations[{key}]: {error}") from None
         priority, policy = self._priority(metadata.name, spec)
         spec = replace(
             spec,

@@ -15,7 +15,7 @@ Not safe for several threads.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from engine.cluster.simulated.refusals import already_exists, bad_request, inval
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
 from engine.manifests.objects import Job, Namespace, PriorityClass, Workload
-from engine.model.objects import Condition, Node, Pod, PodKey
+from engine.model.objects import Condition, Node, Pod, PodKey, Taint
 
 Applicable = Pod | Node | Workload | Namespace | PriorityClass
 
@@ -79,6 +79,7 @@ class SimulatedCluster:
         self.events: builtins.list[ClusterEvent] = []
         self.notes: builtins.list[Note] = []
         self._noted: set[tuple[str, str]] = set()
+        self._cut: set[str] = set()
         self._agenda = Agenda(self.clock)
         self._store = Store(self.options.history, self.options.seed)
         self._leases = Leases(self._store)
@@ -89,7 +90,7 @@ class SimulatedCluster:
         self._lifecycle = NodeLifecycle(self._store, self._agenda, self._kubelets, self.options, post)
         self._eviction = TaintEviction(self._store, self._agenda, self._registry, post)
         self._garbage = GarbageCollection(self._store, self._agenda, self._registry, self.options)
-        surroundings = Surroundings(self._store, self._agenda, self._registry)
+        surroundings = Surroundings(self._store, self._agenda, self._registry, self.note)
         self._controllers: tuple[Controller, ...] = tuple(controller(surroundings) for controller in ALL)
 
     # Time
@@ -208,24 +209,29 @@ class SimulatedCluster:
             self._kubelets.stop(node.name)
         self._store.put_node(node)
 
-    def fail_node(self, name: str) -> None:
-        """The node falls silent: its pods are neither started, ended nor let go of until it is back."""
-        self._node(name)
-        self._lifecycle.fail(name)
-
-    def recover_node(self, name: str, restarted: bool = True) -> None:
-        """The node is heard again.
+    def fail_node(self, name: str, cut: bool = False) -> None:
+        """The node falls silent: its pods are neither started, ended nor let go of until it is back.
 
         Args:
             name: Its name.
-            restarted: It had crashed, so its containers start anew; False: only its link was cut, and they ran on.
+            cut: Only its link is cut, so that its containers run on unseen; else it crashed, and they will have to
+                start anew. Nobody can tell the one from the other before it is back.
         """
         self._node(name)
+        self._lifecycle.fail(name)
+        (self._cut.add if cut else self._cut.discard)(name)
+
+    def recover_node(self, name: str) -> None:
+        """The node is heard again."""
+        self._node(name)
+        restarted = name not in self._cut
+        self._cut.discard(name)
         self._lifecycle.recover(name, restarted)
 
     def remove_node(self, name: str) -> None:
         """The node is gone for good; its pods are collected after the quarantine."""
         self._node(name)
+        self._cut.discard(name)
         self._store.remove_node(name)
 
     def cordon(self, name: str, unschedulable: bool = True) -> None:
@@ -249,6 +255,28 @@ class SimulatedCluster:
         kept = {key: value for key, value in merged.items() if value is not None}
         if kept != (node.metadata.labels or {}):
             self._store.put_node(replace(node, metadata=replace(node.metadata, labels=kept)))
+
+    def taint_node(self, name: str, add: Iterable[Taint] = (), remove: Iterable[str] = ()) -> None:
+        """Change the node's taints.
+
+        Args:
+            name: Its name.
+            add: Taints; one of the same key and effect gives way.
+            remove: Keys, all of whose taints go.
+        """
+        node = self._node(name)
+        added, keys = tuple(add), frozenset(remove)
+        replaced = {(taint.key, taint.effect) for taint in added}
+        kept = tuple(
+            taint
+            for taint in node.spec.taints or ()
+            if taint.key not in keys and (taint.key, taint.effect) not in replaced
+        )
+        self._lifecycle.rewrite(replace(node, spec=replace(node.spec, taints=(*kept, *added) or None)))
+
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, oldest first."""
+        return tuple(self._store.nodes.values())
 
     def set_node_condition(self, name: str, condition: Condition) -> None:
         """Report a condition of the node, such as MemoryPressure; the taint that goes with it follows."""

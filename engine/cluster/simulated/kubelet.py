@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from engine.clock import utc
 from engine.cluster.protocol import ClusterEvent, EventType
-from engine.cluster.simulated.admission import full_spec, with_condition
+from engine.cluster.simulated.admission import FAILS_AFTER, RUNS_FOR, full_spec, with_condition
 from engine.cluster.simulated.agenda import Agenda, Appointment
 from engine.cluster.simulated.durations import seconds
 from engine.cluster.simulated.options import Options
@@ -29,11 +29,6 @@ from engine.cluster.simulated.store import PodName, Store, controller_of, ended
 from engine.model.objects import Condition, ContainerStatus, Node, Pod, PodStatus
 from engine.model.quantity import amount, parse
 from engine.model.requests import pod_requests
-
-RUNS_FOR: Final = "simulated.berth/runs-for"
-"""Annotation of a pod: how long it runs before it succeeds, as a duration. Only with a restart policy but Always."""
-FAILS_AFTER: Final = "simulated.berth/fails-after"
-"""Annotation of a pod: how long it runs before it fails. With the restart policy Always it starts again."""
 
 _FIRST: Final = ("pods", "cpu", "memory", "ephemeral-storage")
 

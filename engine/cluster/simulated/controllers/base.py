@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -11,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.clock import utc
+from engine.cluster.errors import ApiError
 from engine.cluster.simulated.agenda import Agenda
 from engine.cluster.simulated.registry import PodRegistry, suffix
 from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
@@ -25,6 +27,8 @@ class Surroundings:
     store: Store
     agenda: Agenda
     registry: PodRegistry
+    note: Callable[[str, str], None]
+    """Takes an object and what is to say about it."""
 
 
 def pod_ready(pod: Pod) -> bool:
@@ -69,6 +73,7 @@ class Controller:
         self.store = surroundings.store
         self.agenda = surroundings.agenda
         self.registry = surroundings.registry
+        self.note = surroundings.note
         self._queued: set[WorkloadName] = set()
         self.store.workload_listeners.append(self._workload_changed)
         self.store.pod_listeners.append(self._pod_changed)
@@ -108,7 +113,11 @@ class Controller:
     # Making and unmaking pods
 
     def create(self, workload: Workload, template: PodTemplate, name: str | None = None) -> Pod | None:
-        """Make a pod from the template, with a generated name unless one is given; None where such are left out."""
+        """Make a pod from the template, with a generated name unless one is given.
+
+        Returns:
+            None where such pods are left out, or are refused, which a note tells.
+        """
         owner = workload.metadata
         if name is None:
             name = f"{owner.name}-{suffix(self.store.draw(f'pod of {owner.uid}'))}"
@@ -121,7 +130,13 @@ class Controller:
             annotations=template.metadata.annotations,
             owner_references=(reference(workload),),
         )
-        return self.registry.create(Pod(metadata, template.spec))
+        try:
+            return self.registry.create(Pod(metadata, template.spec))
+        except ApiError as refusal:
+            self.note(
+                f"{workload.kind} {owner.namespace}/{owner.name}", f"its pods are refused: {refusal.message}"
+            )
+            return None
 
     def delete(self, pod: Pod) -> None:
         """Delete a pod that is not wanted any more."""
