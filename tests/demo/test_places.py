@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.cluster.simulated import SimulatedCluster
+from engine.cluster.simulated.scenario_file import load_scenario
 from engine.compile import compile_policy
 from engine.delay import DelayMap, load
 from engine.manifests import reader
@@ -125,14 +126,27 @@ def test_a_moved_source_moves_the_deployment(policy: str) -> None:
 
 
 def test_a_node_that_joins_takes_the_pod_that_waits() -> None:
-    world = World(DEMO / "nodes.yaml", load([DEMO / "delays.csv"]), "edge.policy")
-    world.apply([DEMO / "workloads", DEMO / "later" / "stream-recorder.yaml"])
-    world.run_until(60)
-    assert world.places()["stream-recorder"] == ["", "edge-4"]
-    assert "cloud" in " ".join(world.places()["image-indexer"]), "30 s are over"
-    world.apply([DEMO / "later" / "edge-7.yaml"])
-    world.run_until(65)
-    assert world.places()["stream-recorder"] == ["", "edge-4"], "joined, but not measured yet"
-    world.simulation.swap_delays(load([DEMO / "later" / "delays.csv"]))
-    world.run_until(80)
-    assert world.places()["stream-recorder"] == ["edge-4", "edge-7"]
+    scenario = load_scenario(DEMO / "edge.scenario.yaml")
+    checked = check_paths(list(scenario.policies))
+    assert checked.policy is not None
+    swapped: list[DelayMap] = []
+    cluster = scenario.build(on_delays=lambda delays: swapped.append(delays.load()))
+    simulation = Simulation(cluster, compile_policy(checked.policy), scenario.delays.load(), Settings())
+    start = cluster.clock.now()
+
+    def places(seconds: float) -> dict[str, list[str]]:
+        simulation.run_until(start + seconds)
+        found: dict[str, list[str]] = {}
+        for pod in cluster.pods():
+            found.setdefault(World.owner(pod), []).append(pod.spec.node_name)
+        return {workload: sorted(nodes) for workload, nodes in found.items()}
+
+    assert places(29)["image-indexer"][0] == "", "the cloud is for later"
+    at_59 = places(59)
+    assert at_59["image-indexer"][0].startswith("cloud")
+    assert at_59["stream-recorder"] == ["", "edge-4"]
+    assert places(64)["stream-recorder"] == ["", "edge-4"], "joined, but not measured yet"
+    places(66)
+    [delays] = swapped
+    simulation.swap_delays(delays)
+    assert places(80)["stream-recorder"] == ["edge-4", "edge-7"]
