@@ -22,23 +22,23 @@ from msgspec.structs import replace
 
 from engine.clock import utc
 from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Listing, ResourceKind, WatchEvent
-from engine.cluster.simulated.admission import PodAdmission, full_spec, registered
+from engine.cluster.simulated.admission import PodAdmission
 from engine.cluster.simulated.agenda import Agenda, Appointment
+from engine.cluster.simulated.applying import Applying
 from engine.cluster.simulated.clock import VirtualClock
 from engine.cluster.simulated.controllers import ALL, Controller, Surroundings
 from engine.cluster.simulated.eviction import TaintEviction
 from engine.cluster.simulated.garbage import GarbageCollection
 from engine.cluster.simulated.kubelet import Kubelets
 from engine.cluster.simulated.leases import Leases
-from engine.cluster.simulated.lifecycle import NodeLifecycle, ready_status
+from engine.cluster.simulated.lifecycle import NodeLifecycle
 from engine.cluster.simulated.options import Options
-from engine.cluster.simulated.refusals import already_exists, bad_request, invalid, not_found
+from engine.cluster.simulated.refusals import bad_request, not_found
 from engine.cluster.simulated.registry import PodRegistry
-from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
-from engine.manifests.objects import Job, Namespace, PriorityClass, Workload
+from engine.cluster.simulated.store import Store, controller_of, ended
+from engine.manifests.kinds import Object
+from engine.manifests.objects import Job, Workload
 from engine.model.objects import Condition, Node, Pod, PodKey, Taint
-
-Applicable = Pod | Node | Workload | Namespace | PriorityClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class SimulatedCluster:
         post = self.events.append
         self._kubelets = Kubelets(self._store, self._agenda, self._registry, self.options, post)
         self._lifecycle = NodeLifecycle(self._store, self._agenda, self._kubelets, self.options, post)
+        self._applying = Applying(self._store, self._agenda, self._registry, self._lifecycle, self._kubelets)
         self._eviction = TaintEviction(self._store, self._agenda, self._registry, post)
         self._garbage = GarbageCollection(self._store, self._agenda, self._registry, self.options)
         surroundings = Surroundings(self._store, self._agenda, self._registry, self.note)
@@ -171,23 +172,13 @@ class SimulatedCluster:
 
     # What an administrator does
 
-    def apply(self, item: Applicable) -> None:
+    def apply(self, item: Object) -> None:
         """Create the object, or change the one of its name to it, as ``kubectl apply`` does.
 
         Raises:
             ApiError: The API server would refuse it.
         """
-        match item:
-            case Pod():
-                self._apply_pod(item)
-            case Node():
-                self._apply_node(item)
-            case Namespace():
-                self._store.namespaces[item.metadata.name] = item
-            case PriorityClass():
-                self._store.priority_classes[item.metadata.name] = item
-            case _:
-                self._apply_workload(item)
+        self._applying.apply(item)
 
     def add_node(self, node: Node) -> None:
         """A node joins: it is heard unless its own Ready condition says that it is not.
@@ -195,19 +186,7 @@ class SimulatedCluster:
         Raises:
             ApiError: 409 where the name is taken.
         """
-        node = registered(node)
-        if node.name in self._store.nodes:
-            raise already_exists("nodes", node.name)
-        metadata = replace(
-            node.metadata,
-            namespace="",
-            uid=node.metadata.uid or self._store.new_uid("Node", "", node.name),
-            creation_timestamp=node.metadata.creation_timestamp or utc(self.clock.now()),
-        )
-        node = self._lifecycle.admitted(replace(node, metadata=metadata))
-        if ready_status(node) != "True":
-            self._kubelets.stop(node.name)
-        self._store.put_node(node)
+        self._applying.add_node(node)
 
     def fail_node(self, name: str, cut: bool = False) -> None:
         """The node falls silent: its pods are neither started, ended nor let go of until it is back.
@@ -376,53 +355,3 @@ class SimulatedCluster:
         if self.options.schedulers and scheduler not in self.options.schedulers:
             self.note(regarding, f"stays pending, as no scheduler {scheduler} is part of the simulation")
         return True
-
-    def _apply_pod(self, pod: Pod) -> None:
-        metadata = pod.metadata
-        old = self._store.pods.get((metadata.namespace or "default", metadata.name))
-        if old is None:
-            self._registry.create(pod)
-            return
-        wanted = full_spec(pod.spec)
-        if wanted.containers is not None and not _same_containers(old, pod):
-            raise invalid("Pod", metadata.name, "spec: Forbidden: pod updates may not change its containers")
-        labels = {**(old.metadata.labels or {}), **(metadata.labels or {})}
-        annotations = {**(old.metadata.annotations or {}), **(metadata.annotations or {})}
-        changed = replace(old.metadata, labels=labels or None, annotations=annotations or None)
-        if changed != old.metadata:
-            self._store.put_pod(replace(old, metadata=changed))
-
-    def _apply_node(self, node: Node) -> None:
-        old = self._store.nodes.get(node.metadata.name)
-        if old is None:
-            self.add_node(node)
-            return
-        node = registered(node)
-        labels = {**(old.metadata.labels or {}), **(node.metadata.labels or {})}
-        status = replace(old.status, allocatable=node.status.allocatable or old.status.allocatable)
-        kept = tuple(taint for taint in old.spec.taints or () if taint.effect == "NoExecute")
-        taints = (*(node.spec.taints or ()), *(t for t in kept if t not in (node.spec.taints or ())))
-        self._lifecycle.rewrite(
-            Node(replace(old.metadata, labels=labels), replace(node.spec, taints=taints or None), status)
-        )
-
-    def _apply_workload(self, workload: Workload) -> None:
-        metadata = replace(workload.metadata, namespace=workload.metadata.namespace or "default")
-        name: WorkloadName = (workload.kind, metadata.namespace, metadata.name)
-        old = self._store.workloads.get(name)
-        if old is not None:
-            metadata = replace(
-                metadata, uid=old.metadata.uid, creation_timestamp=old.metadata.creation_timestamp
-            )
-        else:
-            metadata = replace(
-                metadata,
-                uid=metadata.uid or self._store.new_uid(*name),
-                creation_timestamp=metadata.creation_timestamp or utc(self.clock.now()),
-            )
-        self._store.put_workload(replace(workload, metadata=metadata))
-
-
-def _same_containers(old: Pod, new: Pod) -> bool:
-    """Whether the names of the containers agree; what else may not change is not compared, as admission defaults it."""
-    return [c.name for c in old.spec.containers or ()] == [c.name for c in new.spec.containers or ()]

@@ -44,6 +44,10 @@ class PodRegistry:
         self._admission = admission
         self._wanted = wanted
 
+    def admitted(self, pod: Pod) -> Pod:
+        """The pod as it would be stored, or what admission refuses."""
+        return self._admission.admit(pod)
+
     def create(self, pod: Pod) -> Pod | None:
         """Create the pod; None where the cluster leaves such pods out.
 

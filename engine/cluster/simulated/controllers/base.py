@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +18,9 @@ from engine.cluster.simulated.registry import PodRegistry, suffix
 from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
 from engine.manifests.objects import PodTemplate, Workload
 from engine.model.objects import ObjectMeta, OwnerReference, Pod
+
+REVISION_LABEL: Final = "controller-revision-hash"
+"""Label of a pod of a StatefulSet or DaemonSet: the template that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +162,12 @@ def labelled(template: PodTemplate, labels: dict[str, str]) -> PodTemplate:
     """The template with more labels."""
     metadata = template.metadata
     return replace(template, metadata=replace(metadata, labels={**(metadata.labels or {}), **labels}))
+
+
+def share(bound: int | str | None, of: int, *, default: int | str, up: bool) -> int:
+    """A bound in pods: a count as it is, a percentage of ``of`` rounded up or down."""
+    bound = default if bound is None else bound
+    if isinstance(bound, int):
+        return bound
+    percent = int(bound.rstrip("%"))
+    return -(-percent * of // 100) if up else percent * of // 100

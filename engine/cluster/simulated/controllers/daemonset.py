@@ -10,7 +10,17 @@ from typing import ClassVar, Final
 
 from msgspec.structs import replace
 
-from engine.cluster.simulated.controllers.base import Controller, Surroundings, active
+from engine.cluster.simulated.controllers.base import (
+    REVISION_LABEL,
+    Controller,
+    Surroundings,
+    active,
+    counts,
+    labelled,
+    pod_ready,
+    share,
+    template_hash,
+)
 from engine.cluster.simulated.selection import affinity_holds, untolerated
 from engine.cluster.simulated.store import WorkloadName, controller_of, ended
 from engine.manifests.objects import DaemonSet, PodTemplate, TimedToleration, Workload
@@ -47,13 +57,38 @@ class DaemonSets(Controller):
         """Names of pods by the set's uid and the node that each is for."""
         self._pairs: set[tuple[WorkloadName, str]] = set()
         self._sets: dict[WorkloadName, None] = {}
+        self._rolling: set[WorkloadName] = set()
+        """Sets that may have pods of an old template."""
         self.store.node_listeners.append(self._node_changed)
 
     def sync(self, workload: Workload) -> None:
-        """Look at all nodes."""
+        """Look at all nodes, and take the next step of a rollout."""
+        assert isinstance(workload, DaemonSet)
         name = (workload.kind, workload.metadata.namespace, workload.metadata.name)
         for node in [*self.store.nodes]:
             self._sync_pair(name, node)
+        if name in self._rolling and workload.spec.update_strategy.type == "RollingUpdate":
+            self._roll(name, workload)
+
+    def _roll(self, name: WorkloadName, workload: DaemonSet) -> None:
+        """Delete pods of the old template, as many at a time as may be unavailable."""
+        revision = template_hash(workload.spec.template)
+        pods = self.store.pods_of_owner(workload.metadata.uid)
+        old = [
+            pod for pod in pods if active(pod) and (pod.metadata.labels or {}).get(REVISION_LABEL) != revision
+        ]
+        if not old:
+            self._rolling.discard(name)
+            return
+        rolling = workload.spec.update_strategy.rolling_update
+        room = max(1, share(rolling.max_unavailable if rolling else None, len(pods), default=1, up=True))
+        room -= sum(1 for pod in pods if not (active(pod) and pod_ready(pod)) and pod not in old)
+        for pod in old:
+            if not pod_ready(pod):
+                self.delete(pod)
+            elif room > 0:
+                room -= 1
+                self.delete(pod)
 
     def _workload_changed(self, old: Workload | None, new: Workload | None) -> None:
         super()._workload_changed(old, new)
@@ -62,8 +97,11 @@ class DaemonSets(Controller):
             name = (workload.kind, workload.metadata.namespace, workload.metadata.name)
             if new is None:
                 self._sets.pop(name, None)
+                self._rolling.discard(name)
             else:
                 self._sets[name] = None
+                if isinstance(old, DaemonSet) and old.spec.template != workload.spec.template:
+                    self._rolling.add(name)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if old is not None and new is not None:
@@ -88,9 +126,13 @@ class DaemonSets(Controller):
             self._targets.setdefault((owner.uid, target), {})[pod.metadata.name] = None
         elif new is None:
             self._targets.get((owner.uid, target), {}).pop(pod.metadata.name, None)
-        elif active(old) == active(new):
+        elif not counts(old, new):
             return
-        self._enqueue_pair((owner.kind, pod.metadata.namespace, owner.name), target)
+        name = (owner.kind, pod.metadata.namespace, owner.name)
+        if name in self._rolling:
+            self.enqueue(name)
+        elif old is None or new is None or active(old) != active(new):
+            self._enqueue_pair(name, target)
 
     def _enqueue_pair(self, name: WorkloadName, node: str) -> None:
         if (name, node) not in self._pairs:
@@ -112,7 +154,8 @@ class DaemonSets(Controller):
         should_run, may_stay = _wanted(template, node)
         serving = [pod for pod in pods if active(pod)]
         if should_run and not pods:
-            self.create(workload, _pinned(template, node_name))
+            revision = {REVISION_LABEL: template_hash(workload.spec.template)}
+            self.create(workload, labelled(_pinned(template, node_name), revision))
         for pod in pods:
             if ended(pod) and should_run and pod.metadata.deletion_timestamp is None:
                 self.agenda.after(_RETRY, partial(self._replace, pod))

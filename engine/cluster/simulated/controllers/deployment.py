@@ -15,6 +15,7 @@ from engine.cluster.simulated.controllers.base import (
     counts,
     labelled,
     pod_ready,
+    share,
     template_hash,
 )
 from engine.cluster.simulated.store import controller_of
@@ -127,13 +128,6 @@ class Deployments(Controller):
 def _bounds(rolling: RollingUpdate | None, replicas: int) -> tuple[int, int]:
     """Surge (rounded up) and unavailability (rounded down) in pods; never both none."""
     rolling = rolling or RollingUpdate()
-    surge = _share(rolling.max_surge, replicas, up=True)
-    unavailable = _share(rolling.max_unavailable, replicas, up=False)
+    surge = share(rolling.max_surge, replicas, default="25%", up=True)
+    unavailable = share(rolling.max_unavailable, replicas, default="25%", up=False)
     return surge, unavailable if surge or unavailable else 1
-
-
-def _share(bound: int | str | None, replicas: int, *, up: bool) -> int:
-    if isinstance(bound, int):
-        return bound
-    percent = int((bound or "25%").rstrip("%"))
-    return -(-percent * replicas // 100) if up else percent * replicas // 100

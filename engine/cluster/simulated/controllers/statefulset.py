@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engine.cluster.simulated.controllers.base import Controller, labelled, pod_ready, template_hash
+from engine.cluster.simulated.controllers.base import (
+    REVISION_LABEL,
+    Controller,
+    labelled,
+    pod_ready,
+    template_hash,
+)
 from engine.cluster.simulated.store import ended
 from engine.manifests.objects import StatefulSet, Workload
 from engine.model.objects import Pod
 
-REVISION_LABEL = "controller-revision-hash"
 _POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 _INDEX_LABEL = "apps.kubernetes.io/pod-index"
 
