@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from grammar import policy, tree
 from grammar.analysis import analyse
-from grammar.conditions import HEADER, NODE_SET, Conditions
+from grammar.conditions import Conditions
 from grammar.diagnostic import Diagnostic
+from grammar.paths import HEADER, NODE_SET
 from grammar.policy import Kind
 from grammar.statements import Statements, counts_the_rule
 from grammar.symbols import Symbols

@@ -90,6 +90,7 @@ CODES: dict[str, Code] = (
         P427="a requirement that asks nothing of the node",
         P428="a label that cannot exist",
         P429="a preference that never counts",
+        P430="a block that no pod enters",
     )
     | _catalogue(
         Severity.ERROR,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from grammar.codes import Severity
-from grammar.diagnostic import Diagnostic, Note
+from grammar.diagnostic import Diagnostic
 from grammar.span import Span
 
 FORMAT_VERSION = 1
@@ -31,6 +32,16 @@ class _Paint:
 
     def __call__(self, text: str, code: str) -> str:
         return f"{code}{text}{_RESET}" if self._colour and text else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A place to be marked."""
+
+    span: Span
+    label: str
+    sign: str
+    colour: str
 
 
 def text(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], colour: bool = False) -> str:
@@ -60,9 +71,13 @@ def _one(diagnostic: Diagnostic, lines: Mapping[str, list[str]], paint: _Paint) 
     else:
         out.append(f"{gutter}{arrow} {_place(diagnostic.span)}")
         out.append(f"{gutter} {bar}")
-        out += _marked(diagnostic.span, diagnostic.label, "^", colour, lines, width, paint)
-        for note in diagnostic.related:
-            out += _related(note, diagnostic.span, lines, width, paint)
+        marks = [_Mark(diagnostic.span, diagnostic.label, "^", colour)]
+        marks += [_Mark(note.span, note.message, "-", _BLUE) for note in diagnostic.related]
+        for file in dict.fromkeys(mark.span.file for mark in marks):
+            here = sorted((mark for mark in marks if mark.span.file == file), key=lambda mark: mark.span)
+            if file != diagnostic.span.file:
+                out.append(f"{gutter}{paint(':::', _BLUE)} {_place(here[0].span)}")
+            out += _snippet(here, lines.get(file, []), width, paint)
     if diagnostic.help:
         if diagnostic.span.line:
             out.append(f"{gutter} {bar}")
@@ -74,31 +89,24 @@ def _place(span: Span) -> str:
     return f"{span.file}:{span.line}:{span.column}"
 
 
-def _related(note: Note, main: Span, lines: Mapping[str, list[str]], width: int, paint: _Paint) -> list[str]:
-    out = []
-    if note.span.file != main.file:
-        out.append(f"{' ' * width}{paint(':::', _BLUE)} {_place(note.span)}")
-    elif abs(note.span.line - main.line) > 1:
-        out.append(f"{' ' * width}{paint('...', _BLUE)}")
-    return out + _marked(note.span, note.message, "-", _BLUE, lines, width, paint)
-
-
-def _marked(
-    span: Span, label: str, mark: str, colour: str, lines: Mapping[str, list[str]], width: int, paint: _Paint
-) -> list[str]:
-    """The source line, and under it the mark with its label."""
-    source = lines.get(span.file, [])
-    line = source[span.line - 1] if 0 < span.line <= len(source) else ""
-    start = span.column - 1
-    end = span.end_column - 1 if span.end_line == span.line else len(line.rstrip())
-    before, inside, line = _window(line, start, max(end, start + 1))
-    marks = mark * max(1, inside)
-    said = f" {label}" if label else ""
-    bar = paint("|", _BLUE)
-    return [
-        f"{paint(f'{span.line:>{width}}', _BLUE)} {bar} {line}".rstrip(),
-        f"{' ' * width} {bar} {before}{paint(marks + said, colour)}",
-    ]
+def _snippet(marks: list[_Mark], source: list[str], width: int, paint: _Paint) -> list[str]:
+    """Each source line once, and under it its marks with their labels; marks are in order of place."""
+    out: list[str] = []
+    bar, last = paint("|", _BLUE), 0
+    for mark in marks:
+        number = mark.span.line
+        line = source[number - 1] if 0 < number <= len(source) else ""
+        start = mark.span.column - 1
+        end = mark.span.end_column - 1 if mark.span.end_line == number else len(line.rstrip())
+        before, inside, line = _window(line, start, max(end, start + 1))
+        if last and number > last + 1:
+            out.append(f"{' ' * width}{paint('...', _BLUE)}")
+        if number != last:
+            out.append(f"{paint(f'{number:>{width}}', _BLUE)} {bar} {line}".rstrip())
+        said = f" {mark.label}" if mark.label else ""
+        out.append(f"{' ' * width} {bar} {before}{paint(mark.sign * max(1, inside) + said, mark.colour)}")
+        last = number
+    return out
 
 
 def _window(line: str, start: int, end: int) -> tuple[str, int, str]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from grammar import policy, tree
-from grammar.conditions import BODY, HEADER, Conditions, Scope
+from grammar.conditions import Conditions
 from grammar.diagnostic import Diagnostic, Note
+from grammar.paths import BODY, HEADER, Scope
 from grammar.policy import Bound, Kind
 from grammar.span import Span
 from grammar.symbols import Symbols

@@ -1,0 +1,69 @@
+"""``berth lint``: checks policies, and shows everything that is wrong with them in one run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from grammar import CODES, check_paths, page
+from grammar.render import as_json, count, summary, text
+
+CLEAN, FAILED, WARNINGS, ERRORS = 0, 1, 2, 3
+"""The exit statuses; they are the same whatever the format."""
+
+
+class _Lint(click.Command):
+    """A command whose wrong use ends in `FAILED`: click's own 2 means warnings here."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.exit_code = FAILED
+            raise
+
+
+def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None or ctx.resilient_parsing:
+        return
+    code = value.strip().strip("[]").upper()
+    if code not in CODES:
+        raise click.BadParameter(f"there is no code {value!r}; codes are {min(CODES)} to {max(CODES)}", ctx, parameter)
+    click.echo(page(code).rstrip())
+    ctx.exit(CLEAN)
+
+
+@click.command(cls=_Lint)
+@click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What to print."
+)
+@click.option("--fail-on", type=click.Choice(["warning"]), help="End with status 2 where there are only warnings.")
+@click.option(
+    "--explain", metavar="CODE", is_eager=True, expose_value=False, callback=_explain, help="Print the page of a code."
+)
+def lint(paths: tuple[Path, ...], form: Literal["text", "json"], fail_on: str | None) -> None:
+    """Check policies: all files given, and all *.policy files of the folders given, as one policy.
+
+    Ends with 0 where there is no error, 3 where there are errors, 2 where there are warnings and --fail-on warning was
+    asked for, 1 where the tool itself failed.
+    """
+    result = check_paths(paths)
+    names = [name for name, _ in result.sources]
+    if form == "json":
+        click.echo(as_json(result.diagnostics, names))
+    else:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        shown = text(result.diagnostics, dict(result.sources), colour)
+        if shown:
+            click.echo(shown)
+        click.echo(summary(result.diagnostics, len(names)))
+    errors, warnings = count(result.diagnostics)
+    if errors:
+        raise SystemExit(ERRORS)
+    if warnings and fail_on == "warning":
+        raise SystemExit(WARNINGS)
