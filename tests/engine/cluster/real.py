@@ -17,11 +17,11 @@ BERTH = {"kind": "User", "name": "berth", "apiGroup": "rbac.authorization.k8s.io
 
 
 class RealSite:
-    """A `Site` on a control plane: Berth's cluster as the user ``berth``, the hands as an administrator."""
+    """A `Site` on a control plane: Berth's cluster as the user ``berth`` unless told, the hands as an administrator."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, kubeconfig: Path | None = None) -> None:
         self._plane = plane
-        self.cluster: ApiCluster = connect(plane.berth_kubeconfig)
+        self.cluster: ApiCluster = connect(kubeconfig or plane.berth_kubeconfig)
 
     def restart(self) -> None:
         """Stop the API server and start it again."""
