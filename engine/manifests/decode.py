@@ -86,7 +86,10 @@ def _explained(value: Any, fault: str) -> tuple[Path, str]:
             found = found[step]
         except (KeyError, IndexError, TypeError):
             break
-    expected = " or ".join(dict.fromkeys(_words(name) for name in names[0].split(" | ") if name != "null"))
+    if "RFC3339" in what:
+        return tuple(path), f"{_shown(found)} is not {_words('datetime')}"
+    wanted = names[0].split(" | ") if names else ()
+    expected = " or ".join(dict.fromkeys(_words(name) for name in wanted if name != "null"))
     if what.startswith("Expected") and expected:
         quoted = "; quote it" if expected == "text" and not isinstance(found, dict | list) else ""
         return tuple(path), f"{_shown(found)} is not {expected}{quoted}"

@@ -158,6 +158,13 @@ class _Reading:
                     return True
                 del self._problems[marks[0] :], self._items[marks[1] :], self._skipped[marks[2] :]
                 self._seen = marks[3]
+        first = len(self._problems)
+        try:
+            return self._documents(text, file)
+        finally:
+            self._problems[first:] = sorted(self._problems[first:], key=lambda problem: problem.line)
+
+    def _documents(self, text: str, file: str) -> bool:
         anything = False
         try:
             for document in load_all_with_lines(text, file):

@@ -63,5 +63,7 @@ def quantity(value: object) -> str | None:
 
 
 def _short(value: object) -> str:
-    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower()
     return text if len(text) <= 80 else f"{text[:76]}…{text[-1]}"
