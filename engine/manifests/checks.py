@@ -47,7 +47,8 @@ def check_metadata(kind: str, value: dict[str, Any], path: Path, report: Report)
         _told((*here, "namespace"), dns_label(namespace), report)
     labels_of(metadata, "labels", here, report)
     strings_of(metadata, "annotations", here, report)
-    for key in metadata.get("annotations") or {}:
+    annotations = metadata.get("annotations")
+    for key in annotations if isinstance(annotations, dict) else ():
         _told((*here, "annotations", key), label_key(key.lower()), report)
 
 
@@ -206,7 +207,8 @@ def _selector(spec: dict[str, Any], labels: Mapping[str, Any], path: Path, repor
 
 def _expression_holds(expression: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     value = labels.get(str(expression.get("key")))
-    values = expression.get("values") or ()
+    values = expression.get("values")
+    values = values if isinstance(values, list) else []
     match expression["operator"]:
         case "In":
             return value is not None and value in values

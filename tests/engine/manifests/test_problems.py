@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.manifests import ManifestError, Problem, parse
@@ -98,6 +98,7 @@ def _places(value: object) -> list[tuple[object, object]]:
     return [place for key, inner in entries for place in ((value, key), *_places(inner))]
 
 
+@settings(max_examples=400)
 @given(
     base=st.sampled_from(_GOOD),
     swaps=st.lists(st.tuples(st.integers(0, 200), st.sampled_from(_JUNK)), min_size=1, max_size=3),
