@@ -45,6 +45,7 @@ setup(
         "dev": [
             "build>=1.2,<2",  # makes the wheel that the packaging test installs
             "hypothesis>=6.120,<7",  # property tests
+            "interegular>=0.3,<1",  # lark's strict mode, which a test of the grammar uses
             "import-linter>=2.3,<3",  # the layers are a contract
             "mypy>=1.18,<3",  # types, strict
             "pytest>=8.4,<10",  # the test runner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grammar import policy, tree
 from grammar.diagnostic import Diagnostic
-from grammar.facts import FACT, RESOURCES, Takes
+from grammar.facts import FACT, FACTS, RESOURCES, Takes
 from grammar.paths import NODE_SET, Paths, Report, Scope, dotted
 from grammar.policy import Kind, Operator, Subject
 from grammar.span import Span
@@ -235,6 +235,8 @@ class Conditions:
         help_ = f'a text stands in quotes: `"{operand.text}"`'
         if operand.text in ("True", "TRUE", "False", "FALSE"):
             help_ = f"write `{operand.text.lower()}`"
+        elif (known := next((f for f in FACTS if f.path == operand.text), None)) is not None:
+            help_ = f"say whose it is: `{known.shown}`; {help_}"
         elif scope.limit is not None:
             help_ = f"this block binds `{scope.limit}`; {help_}"
         self._error("P206", f"nothing is called `{operand.text}` here", operand.span, "a bare name", help_)

@@ -57,7 +57,7 @@ def check_paths(paths: Iterable[Path]) -> Result:
         try:
             texts[name] = normalised(Path(given).read_bytes().decode("utf-8"))
         except OSError as error:
-            troubles.append(_unreadable(name, error))
+            troubles.append(_unreadable(given, error))
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             troubles.append(

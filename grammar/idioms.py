@@ -47,6 +47,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "IN": ("words of the language are in lower case", "write `in`"),
     "HAS": ("words of the language are in lower case", "write `has`"),
     "is": ("`is` does not compare", "write `==`"),
+    "with": ("`with` is no word of the language", "write `where` and a condition"),
     "equals": ("`equals` does not compare", "write `==`"),
     "contains": ("`contains` is no comparison", _NO_PATTERNS),
     "matches": ("`matches` is no comparison", _NO_PATTERNS),
@@ -89,9 +90,9 @@ FIRST_WORDS: dict[str, str] = {
 }
 
 UNIT_WORDS: dict[str, str] = {
-    "ms": "ms", "milliseconds": "ms", "s": "s", "sec": "s", "seconds": "s", "min": "min", "minutes": "min",
-    "h": "h", "hours": "h", "m": "m", "ki": "Ki", "mi": "Mi", "gi": "Gi", "ti": "Ti", "k": "k", "g": "G",
-    "t": "T", "percent": "%",
+    "ms": "ms", "milliseconds": "ms", "s": "s", "sec": "s", "seconds": "s", "min": "min", "minute": "min",
+    "minutes": "min", "h": "h", "hour": "h", "hours": "h", "d": "d", "day": "d", "days": "d", "m": "m",
+    "ki": "Ki", "mi": "Mi", "gi": "Gi", "ti": "Ti", "k": "k", "g": "G", "t": "T", "percent": "%",
 }  # fmt: skip
 """Units that somebody wrote after a space, as they are written at a number."""
 

@@ -185,6 +185,12 @@ class Paths:
             Takes.RESOURCE: "takes a resource",
             Takes.ORIGIN: "takes a name to measure from",
         }
+        labels = {
+            Takes.NOTHING: "nothing follows it",
+            Takes.KEY: "the key stands in brackets",
+            Takes.RESOURCE: "the resource stands after a `.`",
+            Takes.ORIGIN: "the name stands in parentheses",
+        }
         example = examples[fact.takes]
         if fact.takes is Takes.KEY and len(path.segments) == 2:
             rest = path.segments[1]
@@ -197,7 +203,7 @@ class Paths:
             "P307",
             f"`{subject}.{fact.path}` {wanted[fact.takes]}",
             path.span,
-            "not like this",
+            labels[fact.takes],
             f"write {example}",
         )
 

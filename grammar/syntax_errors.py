@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from lark import Token
 
-from grammar.idioms import FIRST_WORDS, NUMBER_WORDS, SYMBOLS, UNIT_WORDS, WORDS
+from grammar.advice import Stop, advise, listing
+from grammar.idioms import FIRST_WORDS, SYMBOLS, UNIT_WORDS, WORDS
 from grammar.lines import DECLARATIONS, STATEMENTS
 from grammar.suggest import did_you_mean, listed, nearest
 
@@ -24,44 +25,11 @@ STARTERS: dict[str, tuple[str, ...]] = {
 }
 """The words that a line may begin with, by its block."""
 
-RESERVED = frozenset(
-    (
-        *DECLARATIONS,
-        *STATEMENTS,
-        "where",
-        "all",
-        "pods",
-        "node",
-        "pod",
-        "low",
-        "high",
-        "current",
-        "weight",
-        "each",
-        "label",
-        "as",
-        "in",
-        "ms",
-        "over",
-        "skew",
-        "domains",
-        "most",
-        "least",
-        "per",
-        "of",
-        "then",
-        "after",
-        "waiving",
-        "and",
-        "or",
-        "not",
-        "has",
-        "true",
-        "false",
-        "on",
-        "unmeasured",
-    )
-)
+RESERVED = frozenset(DECLARATIONS + STATEMENTS) | {
+    "where", "all", "pods", "node", "pod", "low", "high", "current", "weight", "each", "label", "as", "in", "ms",
+    "over", "skew", "domains", "most", "least", "per", "of", "then", "after", "waiving", "and", "or", "not", "has",
+    "true", "false", "on", "unmeasured",
+}  # fmt: skip
 """Words that name nothing that a policy declares."""
 
 _BLOCKS = {
@@ -93,6 +61,9 @@ _REFERRING = {
     "DOT": "what is asked of it",
     "LPAR": "a name",
 }
+_BEFORE_OPERANDS = frozenset(
+    ("REQUIRE", "FORBID", "PREFER", "AVOID", "LOW", "HIGH", "WHERE", "ASSIGN", "AND", "OR", "NOT")
+) | frozenset(("EQ", "NE", "LE", "GE", "LT", "GT"))
 _NUMBERS = {
     "WEIGHT": "a weight from 1 to 100",
     "AFTER": "a duration such as `30s`",
@@ -142,6 +113,9 @@ class Trouble:
             previous in _REFERRING and previous not in ("DOT", "LPAR") and token not in ("node", "pod")
         ):
             return Trouble(token.start_pos or 0, token.end_pos or 0, token, reserved=True)
+        nested = previous == "LPAR" and (len(before) < 2 or before[-2].type != "NAME")
+        if previous in _BEFORE_OPERANDS or nested:
+            return Trouble(token.start_pos or 0, token.end_pos or 0, token)
         return None
 
 
@@ -185,18 +159,14 @@ def explain(
     if token is None:
         return _character(text, trouble)
     if "$END" in accepts and (
-        before[-1].type == "LBRACE" or str(token) in _all_starters() or token.type == "RBRACE"
+        before[-1].type == "LBRACE" or str(token) in STARTERS[block] or token.type == "RBRACE"
     ):
         return _crowded(text, line_end, before, trouble, token)
     wanted = _expected(accepts, before)
     found = _found(token)
-    help_ = _advice(accepts, before, token, block)
+    help_ = advise(Stop(frozenset(accepts), tuple(before), token, block))
     label = f"after `{before[-1]}`" if len(before[-1]) < 40 else "here"
     return Finding("P101", f"expected {wanted}, found {found}", trouble.start, trouble.end, label, help_)
-
-
-def _all_starters() -> set[str]:
-    return {word for words in STARTERS.values() for word in words} - {"node", "pod"}
 
 
 def _reserved(before: list[Token], trouble: Trouble, token: Token) -> Finding:
@@ -238,6 +208,12 @@ def _idiom(
                 f"after `{before[-1]}`",
                 f"write `{before[-1]} {right} …`",
             )
+        if before and before[-1].type == "ASSIGN" and symbol[0] == "=":
+            return Finding("P109", "`==` compares", start, run.end(), "", "write `=`: this gives a name")
+        if symbol == "," and before:
+            return Finding("P109", "nothing is listed here", start, start + 1, "", listing(before[0].type))
+        if symbol[0] == "=" and "EQ" not in accepts:
+            return None
         if symbol[0] in "'‘’“”`":
             return _quoted(text, line_end, start)
         for length in range(len(symbol), 0, -1):
@@ -248,15 +224,17 @@ def _idiom(
     word = _WORD.match(text, trouble.start, line_end)
     if word is None or not before:
         return None
-    if before[-1].type == "NUMBER" and word[0].lower() in UNIT_WORDS and before[-1].isdecimal():
+    digits = str(before[-1])
+    if before[-1].type == "NUMBER" and word[0].lower() in UNIT_WORDS and digits.replace(".", "").isdecimal():
         unit = UNIT_WORDS[word[0].lower()]
+        value = f"{int(digits) * 24}h" if unit == "d" and digits.isdecimal() else f"{digits}{unit}"
         return Finding(
             "P109",
             "a unit stands right at its number",
             before[-1].start_pos or 0,
             word.end(),
             "",
-            f"write `{before[-1]}{unit}`",
+            f"write `{value}`",
         )
     known = WORDS.get(word[0])
     if known is not None and word[0] not in accepts:
@@ -361,53 +339,6 @@ def _found(token: Token) -> str:
     if token.type == "STRING":
         return "a text" if len(token) > 30 else f"the text `{token}`"
     return f"`{token}`"
-
-
-def _advice(accepts: set[str], before: list[Token], token: Token, block: str) -> str:
-    """A remedy for what people often leave out."""
-    previous = before[-1]
-    first = before[0].type
-    near = nearest(
-        token, [_PUNCTUATION.get(name) or name.lower() for name in accepts if name not in _OPERAND]
-    )
-    if near is not None and token.type == "NAME":
-        return f"did you mean `{near}`?"
-    if token.lower() in NUMBER_WORDS and "NUMBER" in accepts:
-        return f"write `{NUMBER_WORDS[token.lower()]}`"
-    if first == "AT" and accepts == {"OF"}:
-        return "`at least` says of which pods: `at least 2 per zone of pods where …`"
-    if token.type == "OR_UNMEASURED":
-        return "`or unmeasured` follows a comparison with a delay: `node.delay(from) <= limit or unmeasured`"
-    if "WEIGHT" in accepts and first in ("PREFER", "AVOID"):
-        return "a preference needs its weight, from 1 to 100: `… weight 3`"
-    if token.type == "WEIGHT" and first in ("REQUIRE", "FORBID", "SPREAD", "AT", "TOGETHER"):
-        if first in ("REQUIRE", "FORBID"):
-            soft = "prefer" if first == "REQUIRE" else "avoid"
-            return f"`{before[0]}` is hard and has no weight; what may be missed is `{soft} … weight N`"
-        return f"this is hard and has no weight; what may be missed is `prefer {before[0]} … weight N`"
-    if first == "TRY" and accepts == {"THEN"}:
-        return "`try` needs at least two sets; for a single one, `require` its condition"
-    if first == "TRY" and token.type == "AFTER":
-        return "`after` comes before `waiving`: `then cloud after 30s waiving a-rule`"
-    if token.type == "STRING" and accepts == {"NAME"}:
-        return "a name has no quotes here"
-    if accepts == {"STRING"} and token.type == "NAME":
-        return f'put it in quotes: `"{token}"`'
-    if previous.type in ("NODE", "POD") and token.type == "IN":
-        return "a set of nodes is used in `try`; in a condition, write what makes a node one of them"
-    if previous.type in ("NODE", "POD") and "DOT" in accepts:
-        return f'say what of the {previous}: `{previous}.name`, `{previous}.labels["KEY"]`, …'
-    if token.type == "$END" and accepts == {"LBRACE"}:
-        return "a block begins with `{` at the end of its header"
-    if accepts == {"MS"}:
-        return "such a label's value is in milliseconds: `in ms`"
-    if block == "file" and first == "RULE" and "FOR" in accepts:
-        return "`rule NAME for all pods {` or `rule NAME for pods where CONDITION {`"
-    if token.type == "NOT" and "IN" in accepts:
-        return 'put `not` in front: `not pod.labels["app"] in ["a", "b"]`'
-    if token.type == "WHERE" and "ALL" not in accepts and first in ("RULE", "RESERVE"):
-        return "`for all pods` has no condition; with one, it is `for pods where …`"
-    return ""
 
 
 def _expected(accepts: set[str], before: list[Token]) -> str:

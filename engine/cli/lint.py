@@ -16,15 +16,20 @@ CLEAN, FAILED, WARNINGS, ERRORS = 0, 1, 2, 3
 """The exit statuses; they are the same whatever the format."""
 
 
+class _Misuse(click.UsageError):
+    """Wrong use; click's own status for it, 2, means warnings here."""
+
+    exit_code = FAILED
+
+
 class _Lint(click.Command):
-    """A command whose wrong use ends in `FAILED`: click's own 2 means warnings here."""
+    """A command whose wrong use ends in `FAILED`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            error.exit_code = FAILED
-            raise
+            raise _Misuse(error.format_message(), error.ctx) from error
 
 
 def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -32,7 +37,9 @@ def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         return
     code = value.strip().strip("[]").upper()
     if code not in CODES:
-        raise click.BadParameter(f"there is no code {value!r}; codes are {min(CODES)} to {max(CODES)}", ctx, parameter)
+        raise click.BadParameter(
+            f"there is no code {value!r}; codes are {min(CODES)} to {max(CODES)}", ctx, parameter
+        )
     click.echo(page(code).rstrip())
     ctx.exit(CLEAN)
 
@@ -40,11 +47,23 @@ def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 @click.command(cls=_Lint)
 @click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What to print."
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
 )
-@click.option("--fail-on", type=click.Choice(["warning"]), help="End with status 2 where there are only warnings.")
 @click.option(
-    "--explain", metavar="CODE", is_eager=True, expose_value=False, callback=_explain, help="Print the page of a code."
+    "--fail-on", type=click.Choice(["warning"]), help="End with status 2 where there are only warnings."
+)
+@click.option(
+    "--explain",
+    metavar="CODE",
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
+    help="Print the page of a code.",
 )
 def lint(paths: tuple[Path, ...], form: Literal["text", "json"], fail_on: str | None) -> None:
     """Check policies: all files given, and all *.policy files of the folders given, as one policy.
