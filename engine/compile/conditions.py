@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.origins import Origin, Origins
-from engine.compile.subject import PodSubject, Value, compare
+from engine.compile.subject import Moment, PodSubject, Value, compare
 from engine.constraints.protocol import Depends, Mask
+from engine.model.pattern import fits
+from engine.model.well_known import REGION, ZONE
 from engine.state.columns import PODS, Columns
 from engine.state.labels import LabelColumn, Where
 from grammar.policy import (
@@ -36,18 +37,6 @@ from grammar.policy import (
     Subject,
     Truth,
 )
-
-ZONE = "topology.kubernetes.io/zone"
-REGION = "topology.kubernetes.io/region"
-
-
-class Moment:
-    """The time at which the decision in hand is made: seconds since the epoch, set before each."""
-
-    __slots__ = ("now",)
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +323,7 @@ class _HasLabel:
             return labels.column(self._pattern).present(where)
         mask = np.zeros_like(self._columns.alive[where])
         for key in list(labels.keys()):
-            if fnmatchcase(key, self._pattern):
+            if fits(key, self._pattern):
                 mask |= labels.column(key).present(where)
         return mask
 
@@ -344,7 +333,7 @@ def _has(condition: Has, context: Context) -> Judge:
         return _Mask(_HasLabel(condition.pattern, context.columns))
     shape = context.subject.shape
     mapping: Mapping[str, str] = shape.labels if condition.mapping == "labels" else shape.annotations
-    found = any(fnmatchcase(key, condition.pattern) for key in mapping)
+    found = any(fits(key, condition.pattern) for key in mapping)
     return _Mask(_Fixed(found, context.columns))
 
 

@@ -170,7 +170,8 @@ class Spread:
     spread.
     """
 
-    depends = Depends.CENSUS
+    # Which domains count changes with nodes and delays, too.
+    depends = Depends.CENSUS | Depends.NODE | Depends.DELAY
 
     def __init__(
         self, citation: Citation, domains: Domains, skew: int, least_domains: int | None, counted: bool = True

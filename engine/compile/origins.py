@@ -6,22 +6,16 @@ zone, of whose nodes the nearest counts. A node that is not ready is no referenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.delay.map import DelayMap
+from engine.delay.map import DelayMap, Milliseconds
+from engine.model.well_known import ZONE
 from engine.state.columns import Columns
 from engine.state.workloads import Workloads
 from engine.suggest import suggestion
 
-Milliseconds = NDArray[np.float64]
 Stamp = tuple[object, ...]
-
-ZONE: Final = "topology.kubernetes.io/zone"
-_NO_DELAYS: Final = DelayMap.from_matrix((), np.zeros((0, 0)))
 
 
 class Origins:
@@ -30,7 +24,7 @@ class Origins:
     def __init__(self, columns: Columns, workloads: Workloads, delays: DelayMap | None = None) -> None:
         self.columns = columns
         self.workloads = workloads
-        self.delays = delays or _NO_DELAYS
+        self.delays = delays if delays is not None else DelayMap.empty()
         self._origins: dict[tuple[str, str], Origin] = {}
         self._rows: dict[str, tuple[Stamp, Milliseconds]] = {}
         self._positions: tuple[Stamp, NDArray[np.int64]] | None = None
@@ -55,6 +49,12 @@ class Origins:
                 self.clear()
             origin = self._origins[key] = Origin(self, name, namespace)
         return origin
+
+    def names(self, namespace: str) -> list[str]:
+        """All that a pod of the namespace can name."""
+        zone = self.columns.labels.column(ZONE)
+        zones = (zone.values[code] for code in np.unique(zone.codes).tolist() if code >= 0)
+        return [*self.columns.node_names(), *self.workloads.names(namespace), *zones]
 
     def row(self, node: str, slot: int) -> Milliseconds:
         """Round trips from one node to every slot, by the slots of now; NaN where nobody has measured."""
@@ -88,7 +88,7 @@ class Origins:
 class Origin:
     """One ``from``: what it stands for is worked out anew whenever something that it depends on changed."""
 
-    __slots__ = ("_missing", "_origins", "_stamp", "_vector", "name", "namespace")
+    __slots__ = ("_missing", "_origins", "_stamp", "_unknown", "_vector", "name", "namespace")
 
     def __init__(self, origins: Origins, name: str, namespace: str) -> None:
         self.name = name
@@ -97,12 +97,13 @@ class Origin:
         self._stamp: Stamp | None = None
         self._vector: Milliseconds = np.zeros(0)
         self._missing: str | None = None
+        self._unknown = False
 
     def stamp(self) -> Stamp:
         """Changes whenever the vector may have."""
         origins = self._origins
         workload = origins.workloads.get(self.namespace, self.name)
-        placed = (id(workload), workload.version) if workload is not None else None
+        placed = workload.version if workload is not None else None
         return (origins.delays.version, origins.columns.node_changes.version, placed)
 
     def vector(self) -> Milliseconds:
@@ -113,13 +114,17 @@ class Origin:
     def missing(self) -> str | None:
         """Why there is no "here" at the moment, None where there is one."""
         self._refresh()
-        return self._missing
+        if not self._unknown:
+            return self._missing
+        names = suggestion(self.name, self._origins.names(self.namespace))
+        return f"no node, workload of namespace {self.namespace} or zone is named {self.name}{names}"
 
     def _refresh(self) -> None:
         stamp = self.stamp()
         if stamp == self._stamp:
             return
         self._missing = None
+        self._unknown = False
         slots = self._slots()
         columns = self._origins.columns
         ready = [slot for slot in slots if columns.ready[slot]]
@@ -144,16 +149,5 @@ class Origin:
             return list(workload.slots)
         zone = columns.labels.column(ZONE)
         in_zone = np.flatnonzero(zone.equals(self.name, columns.everywhere))
-        if not len(in_zone):
-            self._missing = (
-                f"no node, workload of namespace {self.namespace} or zone is named {self.name}"
-                + suggestion(self.name, self._names(zone.values))
-            )
+        self._unknown = not len(in_zone)
         return in_zone.tolist()
-
-    def _names(self, zones: Iterable[str]) -> list[str]:
-        return [
-            *self._origins.columns.node_names(),
-            *self._origins.workloads.names(self.namespace),
-            *zones,
-        ]

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from engine.compile.citation import Citation, excerpt
-from engine.compile.conditions import Context, Moment, build
+from engine.compile.conditions import Context, build
 from engine.compile.labels import LabelError, matching_labels
 from engine.compile.origins import Origin, Origins
 from engine.compile.requirements import Requirements
 from engine.compile.stages import stages
-from engine.compile.statements import Parts, add_statement, conditions_of
-from engine.compile.subject import PodSelector, PodSubject, holds, operands, own_facts
+from engine.compile.statements import Parts, add_statement, conditions_of, delays_of, selections_of
+from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
 from engine.constraints.nodes import (
     NodeAffinity,
     NodeAffinityScore,
@@ -51,13 +51,13 @@ class Plan:
         policy: What it was made from.
         annotations: The keys (or patterns) of the pods' annotations that it reads.
         own_facts: The facts it reads that pods of one shape need not share.
-        aging_rules: The rules whose selection of a pod changes with time.
+        aging: The conditions on a pod whose verdict changes with time.
     """
 
     policy: CheckedPolicy
     annotations: frozenset[str]
     own_facts: frozenset[str]
-    aging_rules: tuple[Rule, ...]
+    aging: tuple[Condition, ...]
 
 
 def compile_policy(policy: CheckedPolicy) -> Plan:
@@ -79,8 +79,17 @@ def compile_policy(policy: CheckedPolicy) -> Plan:
                 and operand.path == "annotations"
             ):
                 annotations.add(operand.key or "")
-    aging = tuple(rule for rule in policy.rules if "age" in own_facts(rule.condition))
+    aging = tuple(condition for condition in _selections(policy) if "age" in own_facts(condition))
     return Plan(policy, frozenset(annotations), frozenset(own), aging)
+
+
+def _selections(policy: CheckedPolicy) -> Iterator[Condition]:
+    """The conditions that say of pods whether they are meant."""
+    for rule in policy.rules:
+        if rule.condition is not None:
+            yield rule.condition
+        for statement in rule.statements:
+            yield from selections_of(statement)
 
 
 def _conditions(policy: CheckedPolicy) -> Iterator[Condition]:
@@ -97,24 +106,34 @@ Key = tuple[object, ...]
 
 
 class BoundPlan:
-    """A plan on a cache: gives each pod its requirements."""
+    """A plan on a cache: gives each pod its requirements. Close it when another plan takes its place."""
 
     def __init__(self, plan: Plan, cache: Cache, origins: Origins, moment: Moment) -> None:
         cache.read_annotations(plan.annotations)
-        cache.drop_censuses()
         origins.clear()
         self.plan = plan
         self._cache = cache
         self._origins = origins
         self._moment = moment
         self._censuses: dict[Condition | None, Census] = {}
+        self._aging: list[Census] = []
+
+    def close(self) -> None:
+        """Stop counting."""
+        for census in self._censuses.values():
+            self._cache.drop_census(census)
+
+    def tick(self) -> None:
+        """Bring up to the moment what changes with time alone."""
+        for census in self._aging:
+            self._cache.recount(census)
 
     def key(self, subject: PodSubject) -> Key:
         """Pods of one key have the same requirements; always the shape, and what else the rules read."""
         own = self.plan.own_facts
         if not own:
             return (subject.shape,)
-        aged = tuple(holds(rule.condition, subject) for rule in self.plan.aging_rules)
+        aged = tuple(holds(condition, subject) for condition in self.plan.aging)
         bare = subject.shape.owner is None and ("owner.name" in own or "owner.kind" in own)
         return (
             subject.shape,
@@ -144,6 +163,10 @@ class BoundPlan:
                         self._add(rule, statement, within, parts)
             except LabelError as error:
                 trouble = trouble or f"{error} ({Citation(rule.name, error.span)})"
+        for _, fallback in tries:
+            for step in fallback.steps:
+                delays = delays_of(self.plan.policy.node_set(step.nodes).condition)
+                parts.origins += [context.origin(delay) for delay, _ in delays]
         return Requirements(
             kubernetes=stock_filters(shape, columns),
             policies=tuple(parts.filters),
@@ -164,7 +187,10 @@ class BoundPlan:
         """Equal conditions share their counts."""
         census = self._censuses.get(condition)
         if census is None:
-            census = self._censuses[condition] = self._cache.census(PodSelector(condition))
+            census = self._cache.census(PodSelector(condition, self._moment))
+            self._censuses[condition] = census
+            if "age" in own_facts(condition):
+                self._aging.append(census)
         return census
 
 

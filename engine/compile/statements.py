@@ -18,7 +18,7 @@ from engine.compile.domains import (
 )
 from engine.compile.nodes import Prefer, PreferQuantity, Require, WithinDelay
 from engine.compile.origins import Origin
-from engine.compile.subject import holds
+from engine.compile.subject import holds, own_facts
 from engine.constraints.protocol import Filter, GlobalFilter, Score
 from engine.state.census import Census
 from grammar import policy as language
@@ -75,12 +75,12 @@ def add_statement(
     match statement:
         case language.Require(condition, forbid):
             parts.filters.append(_require(condition, forbid, citation, context))
-            delays = list(_delays(condition))
+            delays = list(delays_of(condition))
             parts.origins += [context.origin(delay) for delay, _ in delays]
             parts.needed += [context.origin(delay) for delay, or_unmeasured in delays if not or_unmeasured]
         case language.Prefer(condition, weight, avoid):
             parts.scores.append(Prefer(citation, build(condition, context), weight, avoid))
-            parts.origins += [context.origin(delay) for delay, _ in _delays(condition)]
+            parts.origins += [context.origin(delay) for delay, _ in delays_of(condition)]
         case PreferScaled(quantity):
             parts.scores.append(PreferQuantity(citation, NodeNumbers(quantity, context), statement))
             if isinstance(quantity, Delay):
@@ -130,10 +130,26 @@ def _cardinality(
     hard = cardinality(citation, domains, statement.bound, statement.number, counted)
     if statement.weight is not None:
         parts.scores.append(PreferVerdict(citation, domains, hard, statement.weight))
-    elif statement.bound is Bound.AT_MOST and statement.domain.label is None:
+    elif (
+        statement.bound is Bound.AT_MOST
+        and statement.domain.label is None
+        and "age" not in own_facts(condition)
+    ):
         parts.filters.append(AtMostOnNode(citation, domains, statement.number, counted))
     else:
         parts.filters.append(hard)
+
+
+def selections_of(statement: Statement) -> Iterator[Condition]:
+    """The conditions within a statement that say which pods it counts."""
+    match statement:
+        case Cardinality(of=counted) if counted is not None:
+            yield counted
+        case ForEachLabel(body=body):
+            for inner in body:
+                yield from selections_of(inner)
+        case _:
+            return
 
 
 def conditions_of(statement: Statement) -> Iterator[Condition]:
@@ -141,8 +157,8 @@ def conditions_of(statement: Statement) -> Iterator[Condition]:
     match statement:
         case language.Require(condition) | language.Prefer(condition):
             yield condition
-        case Cardinality(of=counted) if counted is not None:
-            yield counted
+        case Cardinality():
+            yield from selections_of(statement)
         case ForEachLabel(body=body):
             for inner in body:
                 yield from conditions_of(inner)
@@ -150,14 +166,14 @@ def conditions_of(statement: Statement) -> Iterator[Condition]:
             return
 
 
-def _delays(condition: Condition) -> Iterator[tuple[Delay, bool]]:
+def delays_of(condition: Condition) -> Iterator[tuple[Delay, bool]]:
     """The delays that a condition asks for, each with whether the comparison may do without it."""
     match condition:
         case And(conditions) | Or(conditions):
             for part in conditions:
-                yield from _delays(part)
+                yield from delays_of(part)
         case Not(inner):
-            yield from _delays(inner)
+            yield from delays_of(inner)
         case Compare(left, _, right, or_unmeasured):
             for operand in (left, right):
                 if isinstance(operand, Delay):

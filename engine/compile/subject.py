@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from math import inf
 from weakref import WeakKeyDictionary
 
-from engine.model.objects import Pod
+from engine.model.pattern import fits
 from engine.model.shape import Shape
 from engine.state.pods import PlacedPod
 from grammar.policy import (
@@ -35,6 +35,15 @@ OWN_FACTS = frozenset({"name", "owner.kind", "owner.name", "age", "restarts"})
 """Facts that pods of one shape need not share."""
 
 
+class Moment:
+    """The time at which the decision in hand is made: seconds since the epoch, set before each."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+
 @dataclass(frozen=True, slots=True)
 class PodSubject:
     """A pod as conditions see it. ``created`` and ``now`` are seconds since the epoch."""
@@ -49,9 +58,9 @@ class PodSubject:
     def of(cls, placed: PlacedPod, now: float) -> PodSubject:
         """The subject of a cached pod at a moment."""
         created = placed.pod.metadata.creation_timestamp
-        return cls(
-            placed.shape, placed.key.name, created.timestamp() if created else now, restarts(placed.pod), now
-        )
+        # What was made at no known time is of age 0 for ever, and the same subject at every moment.
+        since = created.timestamp() if created else inf
+        return cls(placed.shape, placed.key.name, since, placed.pod.restarts, now)
 
     def value(self, fact: FactRef) -> Value:
         """The value of a pod's fact."""
@@ -79,11 +88,6 @@ class PodSubject:
                 return float(self.restarts)
             case _:
                 raise NotImplementedError(f"pod.{fact.path}")
-
-
-def restarts(pod: Pod) -> int:
-    """How often the pod's containers were restarted, all together."""
-    return sum(status.restart_count for status in pod.status.container_statuses or ())
 
 
 def compare(left: Value, operator: Operator, right: Value) -> bool:
@@ -124,7 +128,7 @@ def holds(condition: Condition | None, subject: PodSubject) -> bool:
             return _operand(condition.operand, subject) in [choice.value for choice in condition.choices]
         case Has():
             mapping = subject.shape.labels if condition.mapping == "labels" else subject.shape.annotations
-            return any(fnmatchcase(key, condition.pattern) for key in mapping)
+            return any(fits(key, condition.pattern) for key in mapping)
         case Truth():
             return bool(_operand(condition.fact, subject))
 
@@ -172,18 +176,20 @@ def own_facts(condition: Condition | None) -> frozenset[str]:
 class PodSelector:
     """Which placed pods a condition selects, for counting them. Asked once a shape where shapes decide."""
 
-    __slots__ = ("_by_shape", "_condition", "_own")
+    __slots__ = ("_by_shape", "_condition", "_moment", "_own")
 
-    def __init__(self, condition: Condition | None) -> None:
+    def __init__(self, condition: Condition | None, moment: Moment) -> None:
         self._condition = condition
+        self._moment = moment
         self._own = bool(own_facts(condition))
         self._by_shape: WeakKeyDictionary[Shape, bool] = WeakKeyDictionary()
 
     def __call__(self, placed: PlacedPod) -> bool:
         """Whether the pod is selected."""
         if self._own:
-            return holds(self._condition, PodSubject.of(placed, 0.0))
+            return holds(self._condition, PodSubject.of(placed, self._moment.now))
         verdict = self._by_shape.get(placed.shape)
         if verdict is None:
-            verdict = self._by_shape[placed.shape] = holds(self._condition, PodSubject.of(placed, 0.0))
+            subject = PodSubject.of(placed, self._moment.now)
+            verdict = self._by_shape[placed.shape] = holds(self._condition, subject)
         return verdict

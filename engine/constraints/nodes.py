@@ -14,11 +14,12 @@ import numpy as np
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
 from engine.model.objects import NodeSelectorTerm, Requirement, Taint, Toleration
 from engine.model.shape import Shape
+from engine.model.well_known import UNSCHEDULABLE
 from engine.state.columns import Columns
 from engine.state.labels import LabelColumn, Where
 
-_UNSCHEDULABLE: Final = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
-_INTEGER: Final = re.compile(r"[+-]?\d+")
+_UNSCHEDULABLE: Final = Taint(key=UNSCHEDULABLE, effect="NoSchedule")
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,62}")
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -212,15 +213,16 @@ def term_matches(term: NodeSelectorTerm, columns: Columns, where: Where) -> Mask
 
 
 def _label_matches(requirement: Requirement, column: LabelColumn, where: Where) -> Mask:
+    """Where an expression holds. One that the API server would not take (In without values) holds nowhere."""
     values = requirement.values or ()
     match requirement.operator:
-        case "In":
+        case "In" if values:
             return column.among(values, where)
-        case "NotIn":
+        case "NotIn" if values:
             return ~column.among(values, where)
-        case "Exists":
+        case "Exists" if not values:
             return column.present(where)
-        case "DoesNotExist":
+        case "DoesNotExist" if not values:
             return ~column.present(where)
         case "Gt" | "Lt":
             return _compares(requirement.operator, values, column, where)
@@ -242,7 +244,7 @@ def _compares(operator: str, values: tuple[str, ...], column: LabelColumn, where
 
 
 def _integer(text: str) -> int | None:
-    if not _INTEGER.fullmatch(text, endpos=32):
+    if not _INTEGER.fullmatch(text):
         return None
     number = int(text)
     return number if number in _INT64 else None

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
 from engine.model.shape import HostPort, Shape
+from engine.model.well_known import ANY_ADDRESS
 from engine.state.columns import PODS, SCORED, Columns
 from engine.state.labels import Where
-
-_ANY_ADDRESS = "0.0.0.0"
 
 
 class NodePorts:
@@ -48,7 +47,7 @@ class NodePorts:
 
 
 def _conflict(port: HostPort, addresses: dict[str, int]) -> bool:
-    return port.ip == _ANY_ADDRESS or port.ip in addresses or _ANY_ADDRESS in addresses
+    return port.ip == ANY_ADDRESS or port.ip in addresses or ANY_ADDRESS in addresses
 
 
 class NodeResourcesFit:

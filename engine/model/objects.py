@@ -213,6 +213,11 @@ class Pod(Struct, frozen=True):
         """The pod's key."""
         return PodKey(self.metadata.namespace, self.metadata.name, self.metadata.uid)
 
+    @property
+    def restarts(self) -> int:
+        """How often its containers were restarted, all together."""
+        return sum(status.restart_count for status in self.status.container_statuses or ())
+
     def condition(self, type_: str) -> Condition | None:
         """The condition of that type, if the pod has it."""
         return next(

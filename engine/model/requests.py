@@ -15,12 +15,8 @@ from engine.model.quantity import QuantityError, amount, parse
 Quantities = Mapping[str, str | int | float]
 Nanos = dict[str, int]
 
-SCORING_CPU: Final = 100
-"""Millicores that a container without a cpu request counts for in scores."""
-SCORING_MEMORY: Final = 200 * 2**20
-"""Bytes that a container without a memory request counts for in scores."""
-
 _SCORING_DEFAULTS: Final[Nanos] = {"cpu": parse("100m"), "memory": parse("200Mi")}
+"""What a container counts for in scores that requests none."""
 
 
 class RequestError(ValueError):
@@ -60,12 +56,7 @@ def _amounts(nanos: Nanos) -> dict[str, int]:
 def _statuses(pod: Pod) -> dict[str, ContainerStatus]:
     """Statuses by container, only where the kubelet tells of resources: without a resize they change nothing."""
     both = ((pod.status.container_statuses or ()), (pod.status.init_container_statuses or ()))
-    return {
-        status.name: status
-        for statuses in both
-        for status in statuses
-        if status.resources is not None or status.allocated_resources
-    }
+    return {status.name: status for statuses in both for status in statuses if status.resources is not None}
 
 
 def _infeasible(pod: Pod) -> bool:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from engine.model.objects import NodeSelectorTerm, Pod, PodSpec, PreferredTerm, Toleration
+from engine.model.pattern import fits
 from engine.model.requests import pod_requests, scoring_requests
+from engine.model.well_known import ANY_ADDRESS
 
 
 class HostPort(NamedTuple):
@@ -130,7 +131,7 @@ class ShapeTable:
         annotations = {
             key: value
             for key, value in (metadata.annotations or {}).items()
-            if key in self._annotations or any(fnmatchcase(key, pattern) for pattern in self._patterns)
+            if key in self._annotations or any(fits(key, pattern) for pattern in self._patterns)
         }
         key = self._encoder.encode(
             (
@@ -175,7 +176,7 @@ def _host_ports(spec: PodSpec) -> tuple[HostPort, ...]:
     """Ports of containers and sidecars: an ordinary init container has ended before they matter."""
     sidecars = (c for c in spec.init_containers or () if c.restart_policy == "Always")
     return tuple(
-        HostPort(port.protocol or "TCP", port.host_port, port.host_ip or "0.0.0.0")
+        HostPort(port.protocol or "TCP", port.host_port, port.host_ip or ANY_ADDRESS)
         for container in (*(spec.containers or ()), *sidecars)
         for port in container.ports or ()
         if port.host_port > 0

@@ -62,11 +62,15 @@ class Refusals:
         return flags
 
     def reasons(self) -> list[tuple[str, int]]:
-        """Sentences with the number of nodes that each is true of; Kubernetes' own first, in the stock order."""
-        reasons: Counter[str] = Counter()
+        """Sentences with the number of nodes that each is true of.
+
+        Kubernetes' own stand first, in the stock scheduler's order, which is that of the text; then the rules'.
+        """
+        stock: Counter[str] = Counter()
+        rules: Counter[str] = Counter()
         for constraint, slots in self.by_filter():
-            reasons.update(constraint.reasons(slots))
-        return list(reasons.items())
+            (rules if hasattr(constraint, "citation") else stock).update(constraint.reasons(slots))
+        return [*sorted(stock.items(), key=lambda item: f"{item[1]} {item[0]}"), *rules.items()]
 
 
 @dataclass(frozen=True, slots=True)

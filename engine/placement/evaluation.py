@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -30,8 +31,12 @@ from engine.placement.decision import NO_NODE, PASSES, Codes, Refusals
 from engine.state.columns import Columns
 from engine.state.labels import Where
 
+_ZERO: Final = np.zeros(1)
 _FRESH: Final = Depends.CENSUS | Depends.TIME
 """What changes without the node's own slot being touched: nothing of it is kept."""
+
+_VERSIONS: Final = count()
+"""No two sets of eligible nodes have one version: the stages of a pod share their filters."""
 
 
 class Ranking:
@@ -72,15 +77,14 @@ class Ranking:
             if not usage_only or score.depends & Depends.USAGE:
                 values = score.raw(where)
                 self._raw[position][where] = values
-                # A vector of zeros adds the same to every node, normalised or not, as long as it stays one.
+                # A vector of zeros adds the same to every node, as long as it stays one.
                 self._varies[position] = self._varies[position] or bool(values.any())
 
     def totals(self, feasible: Slots) -> Vector:
         """The weighted sums of the normalised scores of the feasible slots."""
         total: Vector = self._plain[feasible]
         for score, raw, varies in zip(self._scores, self._raw, self._varies, strict=True):
-            if varies:
-                total += score.weight * normalize(raw[feasible], score.normalization)
+            total += score.weight * normalize(raw[feasible] if varies else _ZERO, score.normalization)
         return total + totals(self._fresh, feasible) if self._fresh else total
 
 
@@ -96,7 +100,6 @@ class Evaluation:
     """The vectors of one shape in one stage."""
 
     __slots__ = (
-        "_codes_of",
         "_columns",
         "_eligible_version",
         "_filters",
@@ -109,7 +112,6 @@ class Evaluation:
         "_ranking",
         "_stamps",
         "_static",
-        "_usage",
         "_usage_filters",
         "_usage_seen",
     )
@@ -142,7 +144,7 @@ class Evaluation:
         self._local: Codes = np.zeros(0, dtype=np.int16)
         self._nodes_seen = -1
         self._usage_seen = -1
-        self._eligible_version = 0
+        self._eligible_version = -1
         self._stamps: list[Stamp] = []
 
     @property
@@ -218,7 +220,7 @@ class Evaluation:
 
     def _update(self, where: Where, ranked: bool = False) -> None:
         """Ask everything about some slots."""
-        self._eligible_version += 1
+        self._eligible_version = next(_VERSIONS)
         alive = self._columns.alive[where]
         self._static[where] = _first_refusals(self._fixed, where, alive)
         self._update_usage(where, ranked=True)

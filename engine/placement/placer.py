@@ -9,12 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compile.conditions import Moment
 from engine.compile.nodes import WithinDelay
 from engine.compile.origins import Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
-from engine.compile.subject import PodSubject
+from engine.compile.subject import Moment, PodSubject
 from engine.constraints.protocol import Depends, Slots, Vector
 from engine.delay.map import DelayMap
 from engine.placement.decision import Decision, MeasuredLimit
@@ -23,6 +22,8 @@ from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
 
 _KEPT_BYTES: Final = 256 * 2**20
+_REQUIREMENTS_BYTES: Final = 16 * 2**10
+"""About what the objects of one pod's requirements take: rules that read a pod's name make them for every pod."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 """Multiplying by it (2⁶⁴ divided by the golden ratio) scatters neighbouring hashes."""
 
@@ -30,11 +31,12 @@ _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 class _Kept:
     """What is kept of one kind of pods: its requirements, and the vectors of each stage that was needed so far."""
 
-    __slots__ = ("evaluations", "requirements")
+    __slots__ = ("evaluations", "nbytes", "requirements")
 
     def __init__(self, requirements: Requirements) -> None:
         self.requirements = requirements
         self.evaluations: dict[int, Evaluation] = {}
+        self.nbytes = _REQUIREMENTS_BYTES
 
 
 class Placer:
@@ -69,6 +71,7 @@ class Placer:
     def swap_plan(self, plan: Plan) -> None:
         """Decide by another plan from now on."""
         self._clear()
+        self._plan.close()
         self._plan = BoundPlan(plan, self._cache, self._origins, self._moment)
 
     def swap_delays(self, delays: DelayMap) -> None:
@@ -85,6 +88,7 @@ class Placer:
             diagnose: Whether a decision for a node has to say why not the others, too.
         """
         self._moment.now = now
+        self._plan.tick()
         nodes = len(self._columns)
         subject = PodSubject.of(pod, now)
         kept = self._requirements(subject)
@@ -99,7 +103,7 @@ class Placer:
                     break
         if trouble is not None:
             return Decision(None, nodes, trouble=trouble, rules=requirements.rules, helped_by=helped_by)
-        last: tuple[int, Evaluation] | None = None
+        tried: list[tuple[int, Evaluation]] = []
         retry_ms: float | None = None
         next_opens = ""
         for position, stage in enumerate(requirements.stages):
@@ -122,10 +126,14 @@ class Placer:
                     rules=requirements.rules,
                     refusals=evaluation.refusals() if diagnose else None,
                 )
-            last = (position, evaluation)
-        assert last is not None, "the first stage is always open"
-        position, evaluation = last
-        refusals = evaluation.refusals()
+            tried.append((position, evaluation))
+        assert tried, "the first stage is always open"
+        helped_by = Depends.NODE
+        for _, evaluation in tried:
+            # The last is told, but a change of what refused in an earlier stage helps as well.
+            refusals = evaluation.refusals()
+            helped_by |= refusals.depends()
+        position, _ = tried[-1]
         return Decision(
             node=None,
             nodes=nodes,
@@ -135,7 +143,7 @@ class Placer:
             refusals=refusals,
             retry_ms=retry_ms,
             next_opens=next_opens,
-            helped_by=refusals.depends() | Depends.NODE,
+            helped_by=helped_by,
         )
 
     def delays(self, pod: PlacedPod, node: str, now: float) -> list[MeasuredLimit]:
@@ -177,6 +185,8 @@ class Placer:
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = _Kept(self._plan.requirements(subject))
+            self._bytes += _REQUIREMENTS_BYTES
+            self._evict()
         else:
             self._kept.move_to_end(key)
         return kept
@@ -194,6 +204,7 @@ class Placer:
                 requirements.ranks or requirements.stock,
                 requirements.origins,
             )
+            kept.nbytes += evaluation.nbytes
             self._bytes += evaluation.nbytes
             self._evict()
         return evaluation
@@ -201,7 +212,7 @@ class Placer:
     def _evict(self) -> None:
         while self._bytes > _KEPT_BYTES and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= sum(evaluation.nbytes for evaluation in dropped.evaluations.values())
+            self._bytes -= dropped.nbytes
 
     def _clear(self) -> None:
         self._kept.clear()

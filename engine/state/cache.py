@@ -123,7 +123,13 @@ class Cache:
         if not node and placed.phase is Phase.ASSUMED and phase is not Phase.TERMINATING:
             # The binding is on its way: what came is an older word, or a change of something else.
             node, phase = placed.node, Phase.ASSUMED
-        same = placed.shape is shape and placed.requests == requests and placed.scoring == scoring
+        # A policy may count pods by their restarts, so those are part of what is counted.
+        same = (
+            placed.shape is shape
+            and placed.requests == requests
+            and placed.scoring == scoring
+            and placed.pod.restarts == pod.restarts
+        )
         if (
             same
             and node == placed.node
@@ -173,15 +179,20 @@ class Cache:
     def census(self, selects: Selects) -> Census:
         """A census of the placed pods that ``selects`` accepts, counted now and kept up until dropped."""
         census = Census(self.columns, selects)
-        for placed in self._pods.values():
-            if placed.counts and selects(placed):
-                census.add(placed.slot, 1)
+        self.recount(census)
         self._censuses.append(census)
         return census
 
-    def drop_censuses(self) -> None:
-        """Stop keeping all censuses up; a new plan brings its own."""
-        self._censuses.clear()
+    def recount(self, census: Census) -> None:
+        """Count anew, for a census whose selection changes with time. Costs a look at every pod."""
+        census.clear()
+        for placed in self._pods.values():
+            if placed.counts and census.selects(placed):
+                census.add(placed.slot, 1)
+
+    def drop_census(self, census: Census) -> None:
+        """Stop keeping a census up."""
+        self._censuses.remove(census)
 
     def read_annotations(self, keys: Iterable[str]) -> None:
         """Which annotations tell shapes apart from now on; all pods get their shapes anew where that changed."""

@@ -38,6 +38,10 @@ class DomainCount:
             self._seen = version
         return self.counts
 
+    def clear(self) -> None:
+        """Count nobody."""
+        self.counts[:] = 0
+
     def add(self, slot: int, number: int) -> None:
         """Count pods that came to (or left, negative) a slot."""
         code = int(self.column.codes[slot])
@@ -50,18 +54,14 @@ class Census:
 
     Attributes:
         by_slot: How many on each node. Pods that are going away are not counted.
-        total: How many anywhere.
-        version: Grows with every change of a count.
     """
 
-    __slots__ = ("_domains", "by_slot", "columns", "selects", "total", "version")
+    __slots__ = ("_domains", "by_slot", "columns", "selects")
 
     def __init__(self, columns: Columns, selects: Selects) -> None:
         self.columns = columns
         self.selects = selects
         self.by_slot: NDArray[np.int64] = np.zeros(columns.capacity, dtype=np.int64)
-        self.total = 0
-        self.version = 0
         self._domains: dict[str, DomainCount] = {}
 
     def by_domain(self, label: str) -> DomainCount:
@@ -76,10 +76,14 @@ class Census:
         if slot >= len(self.by_slot):
             self.by_slot = grown(self.by_slot, self.columns.capacity, 0)
         self.by_slot[slot] += number
-        self.total += number
-        self.version += 1
         for domain in self._domains.values():
             domain.add(slot, number)
+
+    def clear(self) -> None:
+        """Count nobody."""
+        self.by_slot[:] = 0
+        for domain in self._domains.values():
+            domain.clear()
 
     def slots(self) -> NDArray[np.int64]:
         """The counts by slot, as long as every other column."""

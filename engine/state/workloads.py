@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 from engine.state.pods import PlacedPod
 
@@ -13,24 +14,25 @@ class WorkloadPods:
     Attributes:
         known: How many pods there are, placed or not.
         slots: Slot → how many of the placed ones run there; those on their way out are left out.
-        version: Grows whenever the set of slots changes.
+        version: Differs whenever the set of slots does, and between any two workloads, even of one name.
     """
 
     __slots__ = ("known", "slots", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, version: int) -> None:
         self.known = 0
         self.slots: dict[int, int] = {}
-        self.version = 0
+        self.version = version
 
 
 class Workloads:
     """All workloads by namespace and name."""
 
-    __slots__ = ("_by_name",)
+    __slots__ = ("_by_name", "_versions")
 
     def __init__(self) -> None:
         self._by_name: dict[tuple[str, str], WorkloadPods] = {}
+        self._versions = count()
 
     def get(self, namespace: str, name: str) -> WorkloadPods | None:
         """The pods of a workload, None where no pod of it is known."""
@@ -42,7 +44,11 @@ class Workloads:
 
     def add(self, placed: PlacedPod) -> None:
         """A pod is known from now on."""
-        self._by_name.setdefault(_name(placed), WorkloadPods()).known += 1
+        name = _name(placed)
+        workload = self._by_name.get(name)
+        if workload is None:
+            workload = self._by_name[name] = WorkloadPods(next(self._versions))
+        workload.known += 1
 
     def remove(self, placed: PlacedPod) -> None:
         """A pod is known no longer; it must have been uncounted before."""
@@ -62,7 +68,7 @@ class Workloads:
         else:
             del workload.slots[placed.slot]
         if not before or not after:
-            workload.version += 1
+            workload.version = next(self._versions)
 
 
 def _name(placed: PlacedPod) -> tuple[str, str]:
