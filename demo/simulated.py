@@ -15,11 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS = [
     (
         "The policies check: every name is known, every unit is there, no rule contradicts another.",
-        "berth lint policies",
+        "berth lint policies/edge.policy",
     ),
     (
         "Six edge nodes in three zones, three cloud nodes, and the demo's workloads under policies/edge.policy.",
-        "berth simulate --nodes demo/nodes.yaml --delays demo/delays.csv --policies policies/edge.policy demo/workloads",
+        "berth simulate --nodes demo/nodes.yaml --delays demo/delays.csv "
+        "--policies policies/edge.policy demo/workloads",
     ),
     (
         "A pod that fits nowhere waits, is told why, and finds its place when a node joins a minute later.",
