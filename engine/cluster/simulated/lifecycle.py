@@ -3,7 +3,9 @@
 A node that falls silent becomes Ready Unknown after the grace period and is tainted unreachable: NoSchedule at once,
 NoExecute at the pace of its zone, so that a zone that is lost as a whole is not emptied in a rush.
 
-Source: ``pkg/controller/nodelifecycle``. Heartbeats themselves are not simulated: a node that is up is heard.
+Source: ``pkg/controller/nodelifecycle``. Unlike there, evictions that have begun are not called off when the last zone
+goes dark, and the rates are looked at on each change instead of every five seconds. Heartbeats are not simulated: a
+node that is up is heard.
 """
 
 from __future__ import annotations
@@ -101,17 +103,21 @@ class NodeLifecycle:
         if timer is not None:
             timer.cancel()
         node = self._store.nodes[name]
+        if ready_status(node) != "True":
+            self._write(replace(node, status=self._heard(node)))
+        self._kubelets.resume(name, restarted)
+
+    def _heard(self, node: Node) -> NodeStatus:
+        """The status that the kubelet posts when it is back: ready, and what was unknown is well."""
         now = utc(self._agenda.now)
-        status = node.status
         conditions = tuple(
             replace(condition, status="False", reason="", message="", last_transition_time=now)
             if condition.status == "Unknown" and condition.type != "Ready"
             else condition
-            for condition in status.conditions or ()
+            for condition in node.status.conditions or ()
         )
         ready = Condition("Ready", "True", "KubeletReady", "kubelet is posting ready status", now)
-        self._write(replace(node, status=_with(replace(status, conditions=conditions), ready)))
-        self._kubelets.resume(name, restarted)
+        return _with(replace(node.status, conditions=conditions), ready)
 
     def admitted(self, node: Node) -> Node:
         """A node as it is stored when it registers: with the taints that its conditions ask for."""
