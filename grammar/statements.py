@@ -155,12 +155,12 @@ class Statements:
                 continue
             first[option.name] = option.span
             values[option.name] = self._number(option.number, SKEW if option.name == "skew" else DOMAINS)
-        if node.weight is not None and "domains" in first:
+        for name, span in first.items() if node.weight is not None else ():
             self._report(
                 Diagnostic(
                     "P410",
-                    "a soft spread has no `domains`",
-                    first["domains"],
+                    f"a soft spread has no `{name}`",
+                    span,
                     "only a hard spread has it",
                     "take it out, or write `spread over …` without `prefer` and `weight`",
                 )
