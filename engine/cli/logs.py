@@ -1,4 +1,8 @@
-"""Log lines on standard error: text for people, or one JSON object a line."""
+"""Log lines on standard error: text for people, or one JSON object a line.
+
+What a line is about (a pod, a node, a rule) is given as ``extra`` where it is logged: a key of its own in JSON, while
+in text the sentence itself has it.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,33 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Final
 
 from engine.settings import LogSettings
+
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; all else is the line's own field."""
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= {key: value for key, value in vars(record).items() if key not in _OWN and key not in line}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def set_up(settings: LogSettings) -> None:
-    """Send the log to standard error as the settings say."""
+    """Send the log to standard error as the settings say; where they say nothing, as text if that is a terminal."""
     handler = logging.StreamHandler(sys.stderr)
-    if settings.format == "json":
+    form = settings.format if settings.format != "auto" else "text" if sys.stderr.isatty() else "json"
+    if form == "json":
         handler.setFormatter(_Json())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))

@@ -109,12 +109,18 @@ def _complaint(error: jsonschema.ValidationError, schema: dict[str, Any]) -> str
             return f"{shown} is no whole number; write one, such as {schema['default']}"
         case "integer", _:
             return f"{shown} is out of range; write {schema['minimum']} to {schema['maximum']}"
+        case "boolean", _:
+            return f"{shown} is neither true nor false"
         case "array", "minItems":
             return f"{shown} is empty; name one scheduler at least"
         case "array", "uniqueItems":
             return f"{shown} names a scheduler twice; keep one"
         case "array", _:
             return f"{shown} is no list; write [{', '.join(schema['default'])}]"
+        case _, "type" if "examples" in schema:
+            return f"{shown} is no text; write it in quotes, such as '{schema['examples'][0]}'"
+        case _, _ if "examples" in schema:
+            return f"{shown} is not what is expected here; write it like {schema['examples'][0]}"
         case _, _ if schema["pattern"] == NAME_PATTERN:
             return f"{shown} is no scheduler's name; it has only a-z, 0-9, - and ."
         case _:
@@ -142,6 +148,8 @@ def _build(document: Document) -> tuple[Settings, list[_Trouble]]:
                 # The schema's pattern lets a line break at the end pass.
                 found.append((document.line(path), f"{'.'.join(path)}: {error}"))
                 continue
+            if setting.kind == "text" and value.endswith("\n"):  # which a pattern's $ lets pass
+                found.append((document.line(path), f"{'.'.join(path)}: ends in a line break; take it away"))
             if setting.kind == "duration" and not setting.least <= value <= setting.most:
                 span = f"{text(setting.least)} to {text(setting.most)}"
                 sentence = f"{'.'.join(path)}: {values[key]} is out of range; write {span}"
@@ -152,12 +160,26 @@ def _build(document: Document) -> tuple[Settings, list[_Trouble]]:
     for name, low, high, below, above in (
         ("queue", "backoffInitial", "backoffMax", settings.queue.backoff_initial, settings.queue.backoff_max),
         ("delays", "glance", "period", settings.delays.glance, settings.delays.period),
+        (
+            "leader",
+            "renewDeadline",
+            "leaseDuration",
+            settings.leader.renew_deadline,
+            settings.leader.lease_duration,
+        ),
+        (
+            "leader",
+            "retryPeriod",
+            "renewDeadline",
+            settings.leader.retry_period,
+            settings.leader.renew_deadline,
+        ),
     ):
-        if below > above and not found:
+        # A leader must have given up before another may take its lease, so equal times will not do there.
+        longer = "no shorter" if name == "leader" else "longer"
+        if (below > above or (name == "leader" and below == above)) and not found:
             line = document.line((name, low)) if low in document.value[name] else document.line((name, high))
-            sentence = (
-                f"{name}.{low}: {text(below)} is longer than {name}.{high}, {text(above)}; change one of them"
-            )
+            sentence = f"{name}.{low}: {text(below)} is {longer} than {name}.{high}, {text(above)}; change one of them"
             found.append((line, sentence))
     return settings, found
 

@@ -85,6 +85,11 @@ def _leaf(setting: Setting, default: Any) -> dict[str, Any]:
         }
     if setting.kind == "name":
         return {"enum": list(setting.choices), "default": default, **known}
+    if setting.kind == "switch":
+        return {"type": "boolean", "default": default, **known}
+    if setting.kind == "text":
+        shown = {"examples": [setting.example]}
+        return {"type": "string", "pattern": setting.pattern, "default": default, **shown, **known}
     return {
         "type": "array",
         "minItems": 1,
@@ -98,7 +103,9 @@ def _leaf(setting: Setting, default: Any) -> dict[str, Any]:
 def _shown(setting: Setting, default: Any) -> str:
     if setting.kind == "duration":
         return text(default)
-    return f"[{', '.join(default)}]" if setting.kind == "names" else str(default)
+    if setting.kind == "switch":
+        return str(default).lower()
+    return f"[{', '.join(default)}]" if setting.kind == "names" else str(default) or '""'
 
 
 def _range(setting: Setting) -> str:
@@ -109,4 +116,6 @@ def _range(setting: Setting) -> str:
         return "any whole number of 64 bits" if most == 2**63 - 1 else f"{least:,} … {most:,}"
     if setting.kind == "name":
         return ", ".join(f"`{choice}`" for choice in setting.choices)
-    return "one name or more"
+    if setting.kind == "switch":
+        return "`true`, `false`"
+    return f"a text such as `{setting.example}`" if setting.kind == "text" else "one name or more"

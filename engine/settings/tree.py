@@ -13,17 +13,27 @@ from typing import Any
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 """A scheduler's name: a DNS subdomain, as the API server demands of spec.schedulerName's users."""
 
+_PORT = r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]?\d{1,4})"
+ADDRESS_PATTERN = rf"^(none|([-a-zA-Z0-9.]+|\[[0-9a-fA-F:.]+\]):{_PORT})$"
+"""Where to listen: a host, or an IPv6 address in brackets, and a port."""
+
+IDENTITY_PATTERN = r"^[-a-zA-Z0-9._:@/]{0,128}$"
+"""What may stand in a Lease as its holder, without blanks, so that it is one word in a log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What the schema and the documentation know of a field.
 
     Attributes:
-        kind: ``duration``, ``integer``, ``name`` (a choice) or ``names`` (scheduler names).
+        kind: ``duration``, ``integer``, ``switch`` (true or false), ``name`` (a choice), ``names`` (scheduler names)
+            or ``text``.
         reason: What it does and why the default is what it is.
         least: The smallest value, seconds for a duration.
         most: The largest.
         choices: The values of a name.
+        pattern: What a text must match.
+        example: How a text is written, for messages and the table.
     """
 
     kind: str
@@ -31,6 +41,8 @@ class Setting:
     least: float = 0
     most: float = 0
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    example: str = ""
 
 
 def _duration(default: float, least: float, most: float, reason: str) -> Any:
@@ -47,6 +59,15 @@ def _integer(default: int, least: int, most: int, reason: str) -> Any:
 
 def _choice(default: str, choices: tuple[str, ...], reason: str) -> Any:
     return dataclasses.field(default=default, metadata={"setting": Setting("name", reason, choices=choices)})
+
+
+def _switch(default: bool, reason: str) -> Any:
+    return dataclasses.field(default=default, metadata={"setting": Setting("switch", reason)})
+
+
+def _text(default: str, pattern: str, example: str, reason: str) -> Any:
+    setting = Setting("text", reason, pattern=pattern, example=example)
+    return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +167,80 @@ class LogSettings:
         "pod.",
     )
     format: str = _choice(
-        "text", ("text", "json"), "Lines for people, or one JSON object a line for a collector of logs."
+        "auto",
+        ("auto", "text", "json"),
+        "Lines for people, or one JSON object a line for a collector of logs. With auto it is text on a terminal and "
+        "JSON elsewhere.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """Which of several instances schedules: the one that holds a Lease (coordination.k8s.io)."""
+
+    elect: bool = _switch(
+        False,
+        "Whether to schedule only while holding the lease. One instance needs none; deploy/ runs two and switches it "
+        "on.",
+    )
+    namespace: str = _text(
+        "kube-system",
+        NAME_PATTERN,
+        "kube-system",
+        "The lease's namespace, that of deploy/; the service account's role has to be there too.",
+    )
+    name: str = _text(
+        "berth",
+        NAME_PATTERN,
+        "berth",
+        "The lease's name. Schedulers of different names need different leases.",
+    )
+    identity: str = _text(
+        "",
+        IDENTITY_PATTERN,
+        "edge-1",
+        "What is written into the lease as its holder. Empty, it is the host's name (in a pod: the pod's) and a random "
+        "number, so that two starts never take themselves for one another.",
+    )
+    lease_duration: float = _duration(
+        15.0,
+        1.0,
+        300.0,
+        "An instance that is not the leader takes the lease when it has seen no renewal for so long. As "
+        "kube-scheduler's.",
+    )
+    renew_deadline: float = _duration(
+        10.0,
+        0.5,
+        200.0,
+        "A leader that could not renew for so long stops deciding, and ends. As kube-scheduler's; what it is shorter "
+        "than the lease is what clocks may differ in speed.",
+    )
+    retry_period: float = _duration(
+        2.0,
+        0.1,
+        60.0,
+        "How often the lease is renewed, or looked at by who waits for it. As kube-scheduler's.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Metrics and health over HTTP, for Prometheus and a kubelet's probes."""
+
+    address: str = _text(
+        "127.0.0.1:10269",
+        ADDRESS_PATTERN,
+        "0.0.0.0:10269",
+        "Where /metrics, /healthz, /livez and /readyz answer; none for nowhere, port 0 for any that is free. Loopback, "
+        "since nothing there asks who you are; deploy/ opens it to the pod's network.",
+    )
+    stuck: float = _duration(
+        30.0,
+        1.0,
+        600.0,
+        "Where the thread that decides has not gone round for so long, /livez says so and a kubelet starts the pod "
+        "anew. It goes round every second even if nothing happens, so thirty are a fault.",
     )
 
 
@@ -207,6 +301,8 @@ class Settings:
     delays: DelaySettings = dataclasses.field(default_factory=DelaySettings)
     events: EventSettings = dataclasses.field(default_factory=EventSettings)
     log: LogSettings = dataclasses.field(default_factory=LogSettings)
+    leader: LeaderSettings = dataclasses.field(default_factory=LeaderSettings)
+    server: ServerSettings = dataclasses.field(default_factory=ServerSettings)
     simulation: SimulationSettings = dataclasses.field(default_factory=SimulationSettings)
 
 
@@ -216,6 +312,8 @@ SECTIONS: dict[str, type] = {
     "delays": DelaySettings,
     "events": EventSettings,
     "log": LogSettings,
+    "leader": LeaderSettings,
+    "server": ServerSettings,
     "simulation": SimulationSettings,
 }
 """The settings that have settings of their own."""

@@ -50,6 +50,16 @@ FULL = {
     "delays": {"period": "2min", "glance": "1s"},
     "events": {"capacity": 1000, "repeat": "1h"},
     "log": {"level": "debug", "format": "json"},
+    "leader": {
+        "elect": True,
+        "namespace": "edge",
+        "name": "berth-2",
+        "identity": "me",
+        "leaseDuration": "6s",
+        "renewDeadline": "4s",
+        "retryPeriod": "1s",
+    },
+    "server": {"address": "[::1]:0", "stuck": "1min"},
     "simulation": {"nodeGrace": "10s", "startUp": "0s", "stop": "0s", "jobDuration": "5s"},
 }
 
@@ -189,6 +199,37 @@ def test_every_setting_can_be_set(tmp_path: Path, indent: int | str | None) -> N
             "schedulers: [a, a]\n",
             ["s.yaml:1: schedulers: ['a', 'a'] names a scheduler twice; keep one"],
             id="scheduler-twice",
+        ),
+        pytest.param(
+            "leader:\n  elect: 1\n  name: Berth\n  identity: 7\n",
+            [
+                "s.yaml:2: leader.elect: 1 is neither true nor false",
+                "s.yaml:3: leader.name: 'Berth' is not what is expected here; write it like berth",
+                "s.yaml:4: leader.identity: 7 is no text; write it in quotes, such as 'edge-1'",
+            ],
+            id="leader",
+        ),
+        pytest.param(
+            "leader:\n  leaseDuration: 10s\n",
+            ["s.yaml:2: leader.renewDeadline: 10s is no shorter than leader.leaseDuration, 10s; change one of them"],
+            id="lease-order",
+        ),
+        pytest.param(
+            "server: {address: localhost}\n",
+            ["s.yaml:1: server.address: 'localhost' is not what is expected here; write it like 0.0.0.0:10269"],
+            id="no-port",
+        ),
+        pytest.param(
+            "server: {address: 'localhost:65536'}\n",
+            [
+                "s.yaml:1: server.address: 'localhost:65536' is not what is expected here; write it like 0.0.0.0:10269",
+            ],
+            id="port",
+        ),
+        pytest.param(
+            "server:\n  address: |\n    localhost:80\n",
+            ["s.yaml:2: server.address: ends in a line break; take it away"],
+            id="address-line-break",
         ),
         pytest.param("a: [", ["s.yaml:2:1: not YAML: did not find expected node content"], id="no-yaml"),
         pytest.param("seed: 1\nseed: 2", ["s.yaml:2:1: seed stands there already in line 1; keep one"], id="twice"),
