@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
@@ -49,19 +51,29 @@ class Api:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPSConnection] = []
+        self._watches: list[http.client.HTTPSConnection] = []
 
     def close(self) -> None:
-        """Closes the connections of all threads; a later request opens a new one."""
+        """Closes the connections of all threads and ends all watches; later requests open new ones."""
         with self._lock:
-            for connection in self._connections:
-                connection.close()
+            connections, self._connections = self._connections, []
+            watches, self._watches = self._watches, []
+        for connection in connections:
+            connection.close()
+        for watch in watches:
+            # Wakes the thread that reads it, which closes it: to close it here would wait for that thread for ever.
+            if watch.sock is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(watch.sock, socket.SHUT_RDWR)
 
-    def _connect(self, timeout: float | None) -> http.client.HTTPSConnection:
+    def _connect(
+        self, kept: list[http.client.HTTPSConnection], timeout: float | None
+    ) -> http.client.HTTPSConnection:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self._port, timeout=timeout, context=self._context
         )
         with self._lock:
-            self._connections.append(connection)
+            kept.append(connection)
         return connection
 
     def request(
@@ -81,7 +93,7 @@ class Api:
         """
         connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect(60)
+            connection = self._local.connection = self._connect(self._connections, 60)
         data = None if body is None else json.dumps(body)
         headers = self._headers if data is None else {**self._headers, "Content-Type": content_type}
         try:
@@ -132,7 +144,12 @@ class Api:
         return self.request("DELETE", path)
 
     def watch(self, path: str, resource_version: str, timeout_seconds: int = 3600) -> Generator[Object]:
-        """Yields watch events (with ``type`` and ``object``) on a connection of its own until the server ends it.
+        """Yields decoded watch events, with ``type`` and ``object``; see `watch_lines`."""
+        for line in self.watch_lines(path, resource_version, timeout_seconds):
+            yield json.loads(line)
+
+    def watch_lines(self, path: str, resource_version: str, timeout_seconds: int = 3600) -> Generator[bytes]:
+        """Yields watch events, a line of JSON each, on a connection of its own until the server or `close` ends it.
 
         The response is closed when the iterator is.
 
@@ -143,19 +160,24 @@ class Api:
 
         Raises:
             ApiError: if the server refuses the watch.
-            OSError: if the connection breaks, or `close` was called.
+            OSError: if the connection breaks.
         """
         separator = "&" if "?" in path else "?"
         path = f"{path}{separator}watch=1&resourceVersion={resource_version}&timeoutSeconds={timeout_seconds}"
-        connection = self._connect(None)
+        connection = self._connect(self._watches, None)
         try:
             connection.request("GET", path, headers=self._headers)
             with connection.getresponse() as response:
                 if response.status != 200:
                     raise ApiError("GET", path, response.status, response.read())
-                for line in response:
-                    yield json.loads(line)
+                yield from response
+        except (OSError, ValueError, http.client.HTTPException):
+            if connection in self._watches:  # else `close` ended it
+                raise
         finally:
+            with self._lock:
+                if connection in self._watches:
+                    self._watches.remove(connection)
             connection.close()
 
     def create_all(

@@ -146,6 +146,12 @@ class Cluster:
         lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
         self.api.patch(lease, {"spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds}})
 
+    def delete_pods(self, namespace: str = "default") -> None:
+        """Deletes the pods and events of a namespace at once, without grace."""
+        options = {"gracePeriodSeconds": 0}
+        self.api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods", options)
+        self.api.request("DELETE", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", options)
+
     def reset(self, timeout: float = 60.0) -> None:
         """Deletes all workloads, pods, nodes, events and priority classes, and waits until they are gone.
 

@@ -67,7 +67,9 @@ class ControlPlane(Cluster):
         folder: has its data, keys, kubeconfigs and ``logs``.
         port: the API server's.
         authority: the certificate authority (PEM) that signed the API server's certificate.
-        kubeconfig: of an administrator (group ``system:masters``).
+        admin_token: the bearer token of an administrator (group ``system:masters``).
+        berth_token: the bearer token of the ordinary user ``berth``.
+        kubeconfig: of the administrator.
         berth_kubeconfig: of the ordinary user ``berth``, who may do only what RBAC objects made by the test allow.
         api: requests as the administrator.
     """
@@ -154,22 +156,22 @@ class ControlPlane(Cluster):
 
     def processes(self) -> list[Process]:
         """Returns what was started and not stopped, in the order of starting."""
-        return list(self._started)
+        return [process for process in self._started if not process.stopped]
 
     def process(self, name: str) -> Process:
-        """Returns the running program of this name, such as ``kube-apiserver``.
+        """Returns the program of this name, such as ``kube-apiserver``.
 
         Raises:
-            KeyError: if it was not started.
+            KeyError: if it was not started, or was stopped.
         """
-        for process in self._started:
+        for process in self.processes():
             if process.name == name:
                 return process
         raise KeyError(name)
 
     def check(self) -> None:
-        """Raises a `ProcessError` with the end of its log if a program has ended."""
-        for process in self._started:
+        """Raises a `ProcessError` with the end of its log if a program has ended by itself."""
+        for process in self.processes():
             if not process.running:
                 raise process.failure(f"ended with status {process.returncode}")
 
@@ -203,10 +205,11 @@ class ControlPlane(Cluster):
         self._key_file = self.folder / "service-account.key"
         self._key_file.touch(mode=0o600)
         self._key_file.write_text(self._signing_key.pem())
-        self._admin_token, self.berth_token = secrets.token_hex(16), secrets.token_hex(16)
+        self.admin_token = secrets.token_hex(16)
+        self.berth_token = secrets.token_hex(16)
         tokens = self.folder / "tokens.csv"
         tokens.touch(mode=0o600)
-        tokens.write_text(f'{self._admin_token},admin,1,"system:masters"\n{self.berth_token},berth,2\n')
+        tokens.write_text(f'{self.admin_token},admin,1,"system:masters"\n{self.berth_token},berth,2\n')
 
     def _start_etcd(self) -> None:
         def start() -> None:
@@ -256,7 +259,7 @@ class ControlPlane(Cluster):
                 if not certificate.exists() or not certificate.read_text().strip():
                     return False
                 context = trust(certificate.read_text())
-                return answers_ok(self.port, "/readyz", context, self._admin_token)
+                return answers_ok(self.port, "/readyz", context, self.admin_token)
 
             try:
                 process.wait_until(ready, "ready", _READY_SECONDS)
@@ -268,8 +271,8 @@ class ControlPlane(Cluster):
         self._with_free_ports(start)
 
     def _write_access(self) -> None:
-        self.api = self.api_as(self._admin_token)
-        self.kubeconfig = self._write_kubeconfig("kubeconfig", token=self._admin_token)
+        self.api = self.api_as(self.admin_token)
+        self.kubeconfig = self._write_kubeconfig("kubeconfig", token=self.admin_token)
         self.berth_kubeconfig = self._write_kubeconfig("berth.kubeconfig", token=self.berth_token)
 
     def _start_controllers(self) -> None:
@@ -355,7 +358,7 @@ class ControlPlane(Cluster):
             self.folder / "wrong-authority.kubeconfig",
             port=self.port,
             authority=other_authority(),
-            token=self._admin_token,
+            token=self.admin_token,
         )
 
     def kubeconfig_with_nobody_there(self) -> Path:
@@ -364,7 +367,7 @@ class ControlPlane(Cluster):
             self.folder / "nobody.kubeconfig",
             port=free_port(),
             authority=self.authority,
-            token=self._admin_token,
+            token=self.admin_token,
         )
 
     def service_account_token(self, namespace: str, name: str, *, expires_in: float = 3600.0) -> str:

@@ -47,6 +47,7 @@ class Process:
         name: what to call it in messages.
         pid: its process id, which is also its process group's.
         log: the file that has its standard output and error.
+        stopped: whether it was `stop` or `kill` that ended it, and not itself.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Process:
         except OSError as error:
             raise ProcessError(f"{name}: cannot start {command[0]}: {error.strerror}") from error
         self.pid = self._process.pid
+        self.stopped = False
 
     def __repr__(self) -> str:
         state = "running" if self.running else f"ended with {self._process.returncode}"
@@ -110,13 +112,13 @@ class Process:
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def resident_bytes(self) -> int:
-        """Returns the memory that it holds now (proc(5), field 2 of statm)."""
+    def peak_bytes(self) -> int:
+        """Returns the most memory that it has held at any time (proc(5), VmHWM of status)."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            status = Path(f"/proc/{self.pid}/status").read_text()
         except OSError as error:
             raise self.failure("has ended, so its memory is gone") from error
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
     def wait_until(self, ready: Callable[[], bool], what: str, timeout: float) -> None:
         """Waits until a condition holds, watching that the program lives.
@@ -154,6 +156,7 @@ class Process:
         Does nothing to a program that has ended.
         """
         if self.running:
+            self.stopped = True
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(timeout)
@@ -164,6 +167,7 @@ class Process:
     def kill(self) -> None:
         """Ends the program at once with SIGKILL, as a crash would."""
         if self.running:
+            self.stopped = True
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,27 @@ def test_a_watch_yields_changes(empty_control_plane: ControlPlane) -> None:
     watch.close()
     assert [change["type"] for change in seen[:2]] == ["ADDED", "MODIFIED"]
     assert seen[-1]["object"]["metadata"]["labels"] == {"x": "y"}
+
+
+def test_closing_ends_a_watch_that_another_thread_waits_on(control_plane: ControlPlane) -> None:
+    api = control_plane.api_as(control_plane.admin_token)
+    seen: list[bytes] = []
+    started = threading.Event()
+
+    def watch() -> None:
+        for line in api.watch_lines("/api/v1/namespaces", "0"):
+            seen.append(line)
+            started.set()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    assert started.wait(20)
+    closing = threading.Thread(target=api.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    thread.join(20)
+    assert not closing.is_alive()
+    assert not thread.is_alive()
 
 
 def test_long_lists_come_page_by_page(empty_control_plane: ControlPlane) -> None:
