@@ -199,8 +199,8 @@ class LeaderSettings:
         "",
         IDENTITY_PATTERN,
         "edge-1",
-        "What is written into the lease as its holder. Empty, it is the host's name (in a pod: the pod's) and a random "
-        "number, so that two starts never take themselves for one another.",
+        "Our name in the lease; empty for the pod's, or else the host's. A random number is put behind it, so that two "
+        "instances never take themselves for one another.",
     )
     lease_duration: float = _duration(
         15.0,
