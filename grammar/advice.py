@@ -13,6 +13,7 @@ from grammar.suggest import nearest
 
 _LITERAL = frozenset({"STRING", "NUMBER", "TRUE", "FALSE"})
 _FACT_WORDS = {fact.path.split(".")[0] for fact in FACTS}
+_LOWER = frozenset(("not", "low", "high", "has", "in", "true", "false"))
 _COUNTING = ("SPREAD", "AT", "TOGETHER")
 
 
@@ -73,6 +74,8 @@ def _words(stop: Stop) -> str:
             return f"did you mean `{near}`?"
         if accepts == {"STRING"} and stop.last.type != "LSQB":
             return f'put it in quotes: `"{token}"`'
+    if stop.last.type == "NAME" and stop.last.isupper() and stop.last.lower() in _LOWER:
+        return f"words of the language are in lower case: `{stop.last.lower()}`"
     if token.lower() in NUMBER_WORDS and "NUMBER" in accepts:
         return f"write `{NUMBER_WORDS[token.lower()]}`"
     if token.type == "STRING" and accepts == {"NAME"}:

@@ -159,7 +159,9 @@ def explain(
     if token is None:
         return _character(text, trouble)
     if "$END" in accepts and (
-        before[-1].type == "LBRACE" or str(token) in STARTERS[block] or token.type == "RBRACE"
+        (before[-1].type == "LBRACE" and accepts == {"$END"})
+        or str(token) in STARTERS[block]
+        or token.type == "RBRACE"
     ):
         return _crowded(text, line_end, before, trouble, token)
     wanted = _expected(accepts, before)
@@ -237,7 +239,7 @@ def _idiom(
             f"write `{value}`",
         )
     known = WORDS.get(word[0])
-    if known is not None and word[0] not in accepts:
+    if known is not None:
         message, help_ = known
         return Finding("P109", message, trouble.start, word.end(), "", help_)
     return None
