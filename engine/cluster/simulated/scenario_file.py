@@ -102,7 +102,9 @@ class _Reading:
         happenings = self._happenings(value.get("events", ()), items, until)
         delays = self._delays(value.get("delays", ()), ("delays",))
         policies = self._existing(value.get("policies", ()), ("policies",))
+        start = self._start()
         if self._problems:
+            self._problems = list(dict.fromkeys(self._problems))
             files = {problem.file: position for position, problem in reversed([*enumerate(self._problems)])}
             files[self._document.file] = -1
             raise ScenarioError(
@@ -115,12 +117,21 @@ class _Reading:
             happenings=tuple(happenings),
             until=until,
             options=self._options(),
-            start=datetime.fromisoformat(value["start"]).timestamp() if "start" in value else DEFAULT_START,
+            start=start,
             notes=tuple(self._notes),
         )
 
     def _report(self, path: Path, message: str) -> None:
         self._problems.append(Problem(self._document.file, self._document.line(path), dotted(path), message))
+
+    def _start(self) -> float:
+        if "start" not in self._value:
+            return DEFAULT_START
+        try:
+            return datetime.fromisoformat(self._value["start"]).timestamp()
+        except ValueError as error:
+            self._report(("start",), f"{self._value['start']} is no time: {error}")
+            return DEFAULT_START
 
     def _options(self) -> Options:
         given: dict[str, Any] = {"seed": self._value.get("seed", 0)}
