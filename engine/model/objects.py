@@ -36,6 +36,7 @@ class OwnerReference(Struct, frozen=True):
     name: str = ""
     uid: str = ""
     controller: bool | None = None
+    api_version: str = ""
 
 
 class ObjectMeta(Struct, frozen=True):
@@ -58,6 +59,13 @@ class Requirement(Struct, frozen=True):
     key: str
     operator: str
     values: tuple[str, ...] | None = None
+
+
+class LabelSelector(Struct, frozen=True):
+    """metav1.LabelSelector, as it is written; `engine.model.selectors` gives it its meaning."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: tuple[Requirement, ...] | None = None
 
 
 class NodeSelectorTerm(Struct, frozen=True):
@@ -87,12 +95,50 @@ class NodeAffinity(Struct, frozen=True):
     preferred_during_scheduling_ignored_during_execution: tuple[PreferredTerm, ...] | None = None
 
 
+class PodAffinityTerm(Struct, frozen=True):
+    """Which pods are meant, and within what: nodes of one value of the label ``topology_key``."""
+
+    label_selector: LabelSelector | None = None
+    namespaces: tuple[str, ...] | None = None
+    topology_key: str = ""
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] | None = None
+    mismatch_label_keys: tuple[str, ...] | None = None
+
+
+class WeightedPodAffinityTerm(Struct, frozen=True):
+    """A term that adds its weight (1…100) for each pod that it means."""
+
+    weight: int
+    pod_affinity_term: PodAffinityTerm
+
+
+class PodAffinity(Struct, frozen=True):
+    """Which pods a pod must or would rather be with; of anti-affinity, be apart from."""
+
+    required_during_scheduling_ignored_during_execution: tuple[PodAffinityTerm, ...] | None = None
+    preferred_during_scheduling_ignored_during_execution: tuple[WeightedPodAffinityTerm, ...] | None = None
+
+
 class Affinity(Struct, frozen=True):
-    """A pod's affinities; those between pods are kept raw, as their presence is all that is read yet."""
+    """A pod's affinities: to nodes, to other pods, against other pods."""
 
     node_affinity: NodeAffinity | None = None
-    pod_affinity: dict[str, object] | None = None
-    pod_anti_affinity: dict[str, object] | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class TopologySpreadConstraint(Struct, frozen=True):
+    """How unevenly pods may be spread over the values of a node label."""
+
+    max_skew: int = 1
+    topology_key: str = ""
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str | None = None
+    node_taints_policy: str | None = None
+    match_label_keys: tuple[str, ...] | None = None
 
 
 class Toleration(Struct, frozen=True):
@@ -127,6 +173,7 @@ class Container(Struct, frozen=True):
     resources: ResourceRequirements | None = None
     ports: tuple[ContainerPort, ...] | None = None
     restart_policy: str | None = None
+    image: str = ""
 
 
 class ClaimReference(Struct, frozen=True):
@@ -135,12 +182,19 @@ class ClaimReference(Struct, frozen=True):
     claim_name: str = ""
 
 
+class ImageVolume(Struct, frozen=True):
+    """A volume that is an image."""
+
+    reference: str = ""
+
+
 class Volume(Struct, frozen=True):
     """A volume as far as scheduling cares: its name is left out, for it is random for token volumes."""
 
     persistent_volume_claim: ClaimReference | None = None
     ephemeral: dict[str, object] | None = None
     csi: dict[str, object] | None = None
+    image: ImageVolume | None = None
 
 
 class SchedulingGate(Struct, frozen=True):
@@ -164,7 +218,7 @@ class PodSpec(Struct, frozen=True):
     overhead: dict[str, str | int | float] | None = None
     resources: ResourceRequirements | None = None
     scheduling_gates: tuple[SchedulingGate, ...] | None = None
-    topology_spread_constraints: tuple[dict[str, object], ...] | None = None
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] | None = None
     resource_claims: tuple[dict[str, object], ...] | None = None
     volumes: tuple[Volume, ...] | None = None
     host_network: bool | None = None
@@ -240,11 +294,19 @@ class NodeSpec(Struct, frozen=True):
     taints: tuple[Taint, ...] | None = None
 
 
+class ContainerImage(Struct, frozen=True):
+    """An image that a node holds, by all its names."""
+
+    names: tuple[str, ...] | None = None
+    size_bytes: int = 0
+
+
 class NodeStatus(Struct, frozen=True):
     """What a node offers and how it is."""
 
     allocatable: dict[str, str | int | float] | None = None
     conditions: tuple[Condition, ...] | None = None
+    images: tuple[ContainerImage, ...] | None = None
 
 
 class Node(Struct, frozen=True):
@@ -266,3 +328,55 @@ class Node(Struct, frozen=True):
         if not conditions:
             return True
         return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
+
+
+class Namespace(Struct, frozen=True):
+    """core/v1 Namespace, of which only the labels matter."""
+
+    metadata: ObjectMeta
+
+
+class ServiceSpec(Struct, frozen=True):
+    """Which pods a service sends to."""
+
+    selector: dict[str, str] | None = None
+
+
+class Service(Struct, frozen=True):
+    """core/v1 Service, as far as it says which pods belong together."""
+
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+
+
+class ReplicationControllerSpec(Struct, frozen=True):
+    """Which pods a replication controller counts."""
+
+    selector: dict[str, str] | None = None
+
+
+class ReplicationController(Struct, frozen=True):
+    """core/v1 ReplicationController, as far as it says which pods belong together."""
+
+    metadata: ObjectMeta
+    spec: ReplicationControllerSpec = ReplicationControllerSpec()
+
+
+class SelectingSpec(Struct, frozen=True):
+    """Which pods a workload counts."""
+
+    selector: LabelSelector | None = None
+
+
+class ReplicaSet(Struct, frozen=True):
+    """apps/v1 ReplicaSet, as far as it says which pods belong together."""
+
+    metadata: ObjectMeta
+    spec: SelectingSpec = SelectingSpec()
+
+
+class StatefulSet(Struct, frozen=True):
+    """apps/v1 StatefulSet, as far as it says which pods belong together."""
+
+    metadata: ObjectMeta
+    spec: SelectingSpec = SelectingSpec()

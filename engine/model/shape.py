@@ -15,6 +15,7 @@ import msgspec
 
 from engine.model.objects import NodeSelectorTerm, Pod, PodSpec, PreferredTerm, Toleration
 from engine.model.pattern import fits
+from engine.model.pod_terms import PodTerms, Spreads, pod_terms, spreads
 from engine.model.requests import pod_requests, scoring_requests
 from engine.model.well_known import ANY_ADDRESS
 
@@ -34,6 +35,14 @@ class Workload(NamedTuple):
     name: str
 
 
+class Controller(NamedTuple):
+    """The owner that looks after a pod, as its reference has it."""
+
+    api_version: str
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Shape:
     """What pods of one template have in common. Compared by identity.
@@ -44,6 +53,11 @@ class Shape:
         required: The terms of the required node affinity, ORed; None where there is none.
         requests: The effective request by resource, in the units of the columns.
         scoring: Millicores and bytes that count in scores.
+        terms: What it asks of the pods near it.
+        spreads: How evenly it and its like are to be spread.
+        controller: The owner that looks after it, None for a bare pod.
+        images: The images of its containers, of the initial ones too, and of its volumes, each by its full name.
+        containers: How many containers it has, the initial ones included.
         unsupported: Fields that ask for something that this version cannot honour, so the pod must wait.
     """
 
@@ -59,7 +73,25 @@ class Shape:
     host_ports: tuple[HostPort, ...]
     requests: Mapping[str, int]
     scoring: tuple[int, int]
+    terms: PodTerms
+    spreads: Spreads
+    controller: Controller | None
+    images: tuple[str, ...]
+    containers: int
     unsupported: tuple[str, ...]
+
+
+def controller(pod: Pod) -> Controller | None:
+    """The owner that looks after the pod, None for a bare pod."""
+    for owner in pod.metadata.owner_references:
+        if owner.controller:
+            return Controller(owner.api_version, owner.kind, owner.name)
+    return None
+
+
+def image_name(written: str) -> str:
+    """An image's full name: without a tag (or digest) it means the latest."""
+    return written if written.rfind(":") > written.rfind("/") else f"{written}:latest"
 
 
 def workload(pod: Pod) -> Workload | None:
@@ -68,7 +100,7 @@ def workload(pod: Pod) -> Workload | None:
     A ReplicaSet that a Deployment made carries the template's hash at the end of its name, and so does the pod in its
     label: taking it off gives the Deployment, without watching ReplicaSets.
     """
-    owner = next((owner for owner in pod.metadata.owner_references if owner.controller), None)
+    owner = controller(pod)
     if owner is None:
         return None
     if owner.kind == "ReplicaSet":
@@ -81,13 +113,6 @@ def workload(pod: Pod) -> Workload | None:
 def unsupported(spec: PodSpec) -> tuple[str, ...]:
     """The fields of the spec that this version cannot honour; a pod with any must wait, not be placed wrongly."""
     found: list[str] = []
-    if spec.affinity is not None:
-        if spec.affinity.pod_affinity:
-            found.append("spec.affinity.podAffinity")
-        if spec.affinity.pod_anti_affinity:
-            found.append("spec.affinity.podAntiAffinity")
-    if spec.topology_spread_constraints:
-        found.append("spec.topologySpreadConstraints")
     if spec.resource_claims:
         found.append("spec.resourceClaims")
     for position, volume in enumerate(spec.volumes or ()):
@@ -127,7 +152,7 @@ class ShapeTable:
             RequestError: A quantity in the pod cannot be read.
         """
         metadata, spec = pod.metadata, pod.spec
-        owner = workload(pod) if metadata.owner_references else None
+        reference = controller(pod) if metadata.owner_references else None
         annotations = {
             key: value
             for key, value in (metadata.annotations or {}).items()
@@ -138,7 +163,7 @@ class ShapeTable:
                 metadata.namespace,
                 metadata.labels,
                 annotations,
-                owner,
+                reference,
                 spec if not spec.node_name else msgspec.structs.replace(spec, node_name=""),
             )
         )
@@ -146,20 +171,21 @@ class ShapeTable:
         if shape is None:
             # A resize in progress changes what a running pod holds, never the shape of its template.
             template = Pod(metadata, spec)
-            shape = self._shapes[key] = _shape(template, annotations, owner)
+            shape = self._shapes[key] = _shape(template, annotations, reference)
         return shape
 
 
-def _shape(pod: Pod, annotations: Mapping[str, str], owner: Workload | None) -> Shape:
+def _shape(pod: Pod, annotations: Mapping[str, str], reference: Controller | None) -> Shape:
     spec = pod.spec
+    namespace, labels = pod.metadata.namespace, pod.metadata.labels or {}
     affinity = spec.affinity.node_affinity if spec.affinity else None
     required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
     preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else None
     return Shape(
-        namespace=pod.metadata.namespace,
-        labels=pod.metadata.labels or {},
+        namespace=namespace,
+        labels=labels,
         annotations=annotations,
-        owner=owner,
+        owner=workload(pod),
         priority=spec.priority or 0,
         node_selector=tuple(sorted((spec.node_selector or {}).items())),
         required=required.node_selector_terms if required is not None else None,
@@ -168,8 +194,20 @@ def _shape(pod: Pod, annotations: Mapping[str, str], owner: Workload | None) -> 
         host_ports=_host_ports(spec),
         requests=pod_requests(pod),
         scoring=scoring_requests(pod),
+        terms=pod_terms(spec, namespace),
+        spreads=spreads(spec, labels),
+        controller=reference,
+        images=_images(spec),
+        containers=len(spec.containers or ()) + len(spec.init_containers or ()),
         unsupported=unsupported(spec),
     )
+
+
+def _images(spec: PodSpec) -> tuple[str, ...]:
+    """One entry for each use: an image that two containers share is fetched once but counts twice."""
+    written = [one.image for one in (*(spec.init_containers or ()), *(spec.containers or ()))]
+    written += [volume.image.reference for volume in spec.volumes or () if volume.image is not None]
+    return tuple(image_name(image) for image in written if image)
 
 
 def _host_ports(spec: PodSpec) -> tuple[HostPort, ...]:
