@@ -104,7 +104,7 @@ class Reflector:
         self._sleep = sleep
         self._known: dict[tuple[str, str], Object] = {}
         self._version: str | None = None
-        self._proven = False  # whether anything was seen since the last list
+        self._proven = False  # whether a watch stood for a while since the last list
         self._trouble: str | None = None
 
     def step(self) -> bool:
@@ -171,6 +171,7 @@ class Reflector:
     def _watch(self, version: str) -> bool:
         jittered = self._timeout * (1 + random.random() / 2)
         learnt = False
+        began = self._clock.monotonic()
         try:
             events = self._cluster.watch(self._kind, version, jittered)
             self._recover()
@@ -180,9 +181,10 @@ class Reflector:
         except Expired:
             self._version = None
             if not self._proven and not learnt:
-                raise  # the list's own version expired at once: back off before the next
+                raise  # the list's own version is too old at once: back off before the next
         finally:
-            self._proven = self._proven or learnt
+            if learnt or self._clock.monotonic() - began >= SHORT_SECONDS:
+                self._proven = True
         return learnt
 
     def _apply(self, event: WatchEvent) -> None:

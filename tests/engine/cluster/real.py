@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ class RealSite:
     def restart(self) -> None:
         """Stop the API server and start it again."""
         self._plane.stop_api_server()
-        self._plane.start_api_server()
-        self._plane.api.close()  # its connections are gone with the server
+        start_again(self._plane)
 
     def create_node(self, manifest: Manifest) -> None:
         self._plane.api.post("/api/v1/nodes", manifest)
@@ -48,6 +48,13 @@ class RealSite:
 
     def finish_pod(self, key: PodKey) -> None:
         self._plane.api.patch(f"{path(key)}/status", {"status": {"phase": "Succeeded"}})
+
+
+def start_again(plane: ControlPlane) -> None:
+    """Start a stopped API server, and let the hands find out that their connection is gone."""
+    plane.start_api_server()
+    with contextlib.suppress(OSError):
+        plane.api.get("/version")
 
 
 def path(key: PodKey) -> str:

@@ -19,7 +19,7 @@ from engine.cluster.reflector import Recovered, Reflector, Synced, Trouble, Upda
 from engine.model.objects import PodKey
 from tests.controlplane.plane import ControlPlane
 from tests.engine.cluster.protocol_suite import pod_manifest, unique
-from tests.engine.cluster.real import RealSite, path
+from tests.engine.cluster.real import RealSite, path, start_again
 
 pytestmark = pytest.mark.integration
 
@@ -118,8 +118,7 @@ def test_a_watch_that_breaks_is_told_and_loses_nothing(control_plane: ControlPla
         trouble = watcher.wait_for(lambda update: isinstance(update, Trouble))
         assert isinstance(trouble, Trouble)
         assert f"https://127.0.0.1:{control_plane.port}" in trouble.message
-        control_plane.start_api_server()
-        control_plane.api.close()
+        start_again(control_plane)
         watcher.wait_for(lambda update: isinstance(update, Recovered))
         after = site.create_pod(pod_manifest(unique("after")))
         watcher.wait_for(is_pod(after))

@@ -274,6 +274,21 @@ def test_a_watch_that_has_told_something_is_listed_again_at_once_when_too_old() 
     assert bench.versions() == ["10", "50"]
 
 
+def test_a_quiet_watch_that_broke_is_no_trouble_when_its_version_has_become_too_old() -> None:
+    def wait() -> None:
+        bench.clock.time += 120.0
+
+    bench = Bench([listing(10), listing(50)], [])
+    bench.cluster._scripts["watch"] = [
+        [wait, Unreachable("gone")],
+        Expired("old"),
+        [bench.stop.set, bookmark(51)],
+    ]
+    told = bench.run()
+    assert [type(update) for update in told] == [Synced, Trouble, Synced, Recovered]
+    assert len(bench.clock.slept) == 1
+
+
 def test_stopping_ends_a_backoff_at_once() -> None:
     tried = threading.Event()
 
