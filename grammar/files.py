@@ -56,8 +56,6 @@ def check_paths(paths: Iterable[Path]) -> Result:
         name = base if bases.count(base) == 1 else given
         try:
             texts[name] = normalised(Path(given).read_bytes().decode("utf-8"))
-        except OSError as error:
-            troubles.append(_unreadable(given, error))
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             troubles.append(
@@ -68,6 +66,8 @@ def check_paths(paths: Iterable[Path]) -> Result:
                     help="save it as UTF-8: in most editors, “save with encoding”",
                 )
             )
+        except (OSError, ValueError) as error:
+            troubles.append(_unreadable(given, error))
     return _check(texts, troubles)
 
 
@@ -95,7 +95,7 @@ def _policies(paths: Iterable[Path], troubles: list[Diagnostic]) -> Iterator[Pat
             inside = sorted(
                 path / entry.name
                 for entry in os.scandir(path)
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith(".") and entry.is_file()
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith(".") and not entry.is_dir()
             )
         except (OSError, ValueError) as error:
             troubles.append(_unreadable(str(path), error))

@@ -44,6 +44,10 @@ def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     ctx.exit(CLEAN)
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 @click.command(cls=_Lint)
 @click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -76,7 +80,7 @@ def lint(paths: tuple[Path, ...], form: Literal["text", "json"], fail_on: str | 
     if form == "json":
         click.echo(as_json(result.diagnostics, names))
     else:
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        colour = _is_terminal() and not os.environ.get("NO_COLOR")
         shown = text(result.diagnostics, dict(result.sources), colour)
         if shown:
             click.echo(shown)
