@@ -129,6 +129,19 @@ def check_job(value: dict[str, Any], path: Path, report: Report) -> None:
     _choice((*here, "completionMode"), mode, ("NonIndexed", "Indexed"), report, "NonIndexed")
 
 
+def check_budget(value: dict[str, Any], path: Path, report: Report) -> None:
+    """A PodDisruptionBudget."""
+    spec, here = _spec(value, path, report)
+    if spec is None:
+        return
+    for key in ("minAvailable", "maxUnavailable"):
+        _bound(spec.get(key), (*here, key), report)
+    if "minAvailable" in spec and "maxUnavailable" in spec:
+        report(here, "both of minAvailable and maxUnavailable; write one of them")
+    if isinstance(spec.get("selector"), dict):
+        labels_of(spec["selector"], "matchLabels", (*here, "selector"), report)
+
+
 def check_priority_class(value: dict[str, Any], path: Path, report: Report) -> None:
     """A PriorityClass."""
     number = value.get("value")
@@ -239,15 +252,14 @@ def _count(spec: Mapping[str, Any], key: str, path: Path, report: Report) -> Non
 def _bounds(strategy: Mapping[str, Any], path: Path, report: Report) -> None:
     rolling = strategy.get("rollingUpdate")
     for key in ("maxSurge", "maxUnavailable"):
-        bound = rolling.get(key) if isinstance(rolling, dict) else None
-        wrong = (
-            bound < 0 if isinstance(bound, int) else isinstance(bound, str) and not _BOUND.fullmatch(bound)
-        )
-        if wrong:
-            report(
-                (*path, "rollingUpdate", key),
-                f'"{bound}" is no bound; write a count or a percentage such as 25%',
-            )
+        if isinstance(rolling, dict):
+            _bound(rolling.get(key), (*path, "rollingUpdate", key), report)
+
+
+def _bound(bound: Any, path: Path, report: Report) -> None:
+    wrong = bound < 0 if isinstance(bound, int) else isinstance(bound, str) and not _BOUND.fullmatch(bound)
+    if wrong:
+        report(path, f'"{bound}" is no bound; write a count or a percentage such as 25%')
 
 
 def _choice(

@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.manifests.checks import (
     Check,
+    check_budget,
     check_job,
     check_node,
     check_nothing,
@@ -21,6 +22,7 @@ from engine.manifests.objects import (
     FullPodSpec,
     Job,
     Namespace,
+    PodDisruptionBudget,
     PriorityClass,
     ReplicaSet,
     StatefulSet,
@@ -28,7 +30,7 @@ from engine.manifests.objects import (
 )
 from engine.model.objects import Node, Pod
 
-Object = Pod | Node | Workload | Namespace | PriorityClass
+Object = Pod | Node | Workload | Namespace | PodDisruptionBudget | PriorityClass
 """What manifests are read to."""
 
 
@@ -64,6 +66,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "StatefulSet": Kind("apps/v1", StatefulSet, True, check_workload),
     "DaemonSet": Kind("apps/v1", DaemonSet, True, check_workload),
     "Job": Kind("batch/v1", Job, True, check_job),
+    "PodDisruptionBudget": Kind("policy/v1", PodDisruptionBudget, True, check_budget),
     "PriorityClass": Kind("scheduling.k8s.io/v1", PriorityClass, False, check_priority_class),
 }
 
@@ -72,7 +75,7 @@ _OTHERS: Final = """
     ControllerRevision CronJob CSIDriver CSINode CSIStorageCapacity CustomResourceDefinition DeviceClass Endpoints
     EndpointSlice Event FlowSchema HorizontalPodAutoscaler Ingress IngressClass IPAddress Lease LimitRange
     MutatingAdmissionPolicy MutatingWebhookConfiguration NetworkPolicy PersistentVolume PersistentVolumeClaim
-    PodDisruptionBudget PodTemplate PriorityLevelConfiguration ReplicationController ResourceClaim
+    PodTemplate PriorityLevelConfiguration ReplicationController ResourceClaim
     ResourceClaimTemplate ResourceQuota ResourceSlice Role RoleBinding RuntimeClass Secret Service ServiceAccount
     ServiceCIDR StorageClass ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding
     ValidatingWebhookConfiguration VolumeAttachment VolumeAttributesClass

@@ -191,4 +191,20 @@ class PriorityClass(Struct, frozen=True):
     preemption_policy: str = "PreemptLowerPriority"
 
 
+class BudgetSpec(Struct, frozen=True):
+    """policy/v1 PodDisruptionBudgetSpec; counts, or percentages as text."""
+
+    selector: LabelSelector = LabelSelector()
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class PodDisruptionBudget(Struct, frozen=True):
+    """policy/v1 PodDisruptionBudget."""
+
+    kind: ClassVar[str] = "PodDisruptionBudget"
+    metadata: ObjectMeta
+    spec: BudgetSpec = BudgetSpec()
+
+
 Workload = Deployment | ReplicaSet | StatefulSet | DaemonSet | Job

@@ -16,7 +16,7 @@ from engine.cluster.simulated.refusals import already_exists, invalid
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.store import Store, WorkloadName
 from engine.manifests.kinds import Object
-from engine.manifests.objects import Namespace, PriorityClass, Workload
+from engine.manifests.objects import Namespace, PodDisruptionBudget, PriorityClass, Workload
 from engine.model.objects import Node, Pod
 
 
@@ -60,6 +60,8 @@ class Applying:
                 self._store.namespaces[item.metadata.name] = item
             case PriorityClass():
                 self._store.priority_classes[item.metadata.name] = item
+            case PodDisruptionBudget():
+                self._apply_budget(item)
             case _:
                 self._apply_workload(item)
 
@@ -96,6 +98,10 @@ class Applying:
         changed = replace(old.metadata, labels=labels or None, annotations=annotations or None)
         if changed != old.metadata:
             self._store.put_pod(replace(old, metadata=changed))
+
+    def _apply_budget(self, budget: PodDisruptionBudget) -> None:
+        metadata = replace(budget.metadata, namespace=budget.metadata.namespace or "default")
+        self._store.budgets[(metadata.namespace, metadata.name)] = replace(budget, metadata=metadata)
 
     def _apply_node(self, node: Node) -> None:
         old = self._store.nodes.get(node.metadata.name)

@@ -17,14 +17,18 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from msgspec.structs import replace
 
 from engine.clock import utc
+from engine.cluster.errors import ApiError
 from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Listing, ResourceKind, WatchEvent
 from engine.cluster.simulated.admission import PodAdmission
 from engine.cluster.simulated.agenda import Agenda, Appointment
 from engine.cluster.simulated.applying import Applying
+from engine.cluster.simulated.budgets import Budgets
 from engine.cluster.simulated.clock import VirtualClock
 from engine.cluster.simulated.controllers import ALL, Controller, Surroundings
 from engine.cluster.simulated.eviction import TaintEviction
@@ -37,8 +41,12 @@ from engine.cluster.simulated.refusals import bad_request, not_found
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.store import Store, controller_of, ended
 from engine.manifests.kinds import Object
-from engine.manifests.objects import Job, Workload
+from engine.manifests.objects import DaemonSet, Job, Workload
 from engine.model.objects import Condition, Node, Pod, PodKey, Taint
+from engine.model.shape import workload
+
+_DRAIN_RETRY: Final = 5.0
+"""Seconds after which ``kubectl drain`` tries a forbidden eviction again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class SimulatedCluster:
         self._agenda = Agenda(self.clock)
         self._store = Store(self.options.history, self.options.seed)
         self._leases = Leases(self._store)
+        self._budgets = Budgets(self._store)
         admission = PodAdmission(self._store.priority_classes, self.options.default_toleration)
         self._registry = PodRegistry(self._store, self._agenda, admission, self._wanted)
         post = self.events.append
@@ -151,7 +160,8 @@ class SimulatedCluster:
         self._registry.bind(pod, node)
 
     def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
-        """Evict the pod. No disruption budgets are simulated, so none forbids it."""
+        """Evict the pod. ApiError 429 where a disruption budget forbids it now."""
+        self._budgets.check(pod)
         self._registry.delete((pod.namespace, pod.name), grace_seconds, pod.uid or None)
 
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
@@ -220,12 +230,28 @@ class SimulatedCluster:
             self._lifecycle.rewrite(replace(node, spec=replace(node.spec, unschedulable=unschedulable)))
 
     def drain(self, name: str) -> None:
-        """Cordon the node and evict its pods, but those of DaemonSets."""
+        """Cordon the node and evict its pods, but those of DaemonSets.
+
+        Where a disruption budget forbids it, it is tried again every five seconds until the node is open again.
+        """
         self.cordon(name)
+        self._evict_all(name)
+
+    def _evict_all(self, name: str) -> None:
+        node = self._store.nodes.get(name)
+        if node is None or not node.spec.unschedulable:
+            return
+        forbidden = False
         for pod in self._store.pods_of_node(name):
             owner = controller_of(pod.metadata)
-            if not ended(pod) and (owner is None or owner.kind != "DaemonSet"):
+            if ended(pod) or (owner is not None and owner.kind == "DaemonSet"):
+                continue
+            try:
                 self.evict(pod.key)
+            except ApiError:
+                forbidden = True
+        if forbidden:
+            self._agenda.after(_DRAIN_RETRY, partial(self._evict_all, name))
 
     def label_node(self, name: str, labels: Mapping[str, str | None]) -> None:
         """Set labels of the node; None takes one away."""
@@ -282,14 +308,13 @@ class SimulatedCluster:
         Raises:
             ApiError: 404 where there is none; 400 for a DaemonSet, which has no such number.
         """
-        workload = self._workload(kind, namespace, name)
-        match workload:
-            case Job():
-                self._store.put_workload(replace(workload, spec=replace(workload.spec, parallelism=replicas)))
-            case _ if kind == "DaemonSet":
-                raise bad_request(f"a DaemonSet cannot be scaled: {name}")
-            case _:
-                self._store.put_workload(replace(workload, spec=replace(workload.spec, replicas=replicas)))
+        found = self._workload(kind, namespace, name)
+        if isinstance(found, DaemonSet):
+            raise bad_request(f"a DaemonSet cannot be scaled: {name}")
+        if isinstance(found, Job):
+            self._store.put_workload(replace(found, spec=replace(found.spec, parallelism=replicas)))
+        else:
+            self._store.put_workload(replace(found, spec=replace(found.spec, replicas=replicas)))
 
     def add_pod(self, pod: Pod) -> Pod | None:
         """Create the pod; None where pods of its scheduler are left out. Refusals as in `apply`."""
@@ -336,18 +361,18 @@ class SimulatedCluster:
         return node
 
     def _workload(self, kind: str, namespace: str, name: str) -> Workload:
-        workload = self._store.workloads.get((kind, namespace, name))
-        if workload is None:
+        found = self._store.workloads.get((kind, namespace, name))
+        if found is None:
             raise not_found(f"{kind.lower()}s", name)
-        return workload
+        return found
 
     def _wanted(self, pod: Pod) -> bool:
         """Whether a new pod is taken in; notes who would have to place it where nobody does."""
         scheduler = pod.spec.scheduler_name
         if pod.spec.node_name:
             return True
-        owner = controller_of(pod.metadata)
-        kind, name = ("Pod", pod.metadata.name) if owner is None else (owner.kind, owner.name)
+        made_by = workload(pod)
+        kind, name = made_by if made_by is not None else ("Pod", pod.metadata.name)
         regarding = f"{kind} {pod.metadata.namespace}/{name}"
         if scheduler in self.options.ignored_schedulers:
             self.note(regarding, f"left out, as its pods are for the scheduler {scheduler}")

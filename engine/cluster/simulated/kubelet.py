@@ -24,7 +24,7 @@ from engine.cluster.simulated.agenda import Agenda, Appointment
 from engine.cluster.simulated.durations import seconds
 from engine.cluster.simulated.options import Options
 from engine.cluster.simulated.registry import PodRegistry
-from engine.cluster.simulated.selection import affinity_holds, untolerated
+from engine.cluster.simulated.selection import affinity_holds, conflicts, host_ports, untolerated
 from engine.cluster.simulated.store import PodName, Store, controller_of, ended
 from engine.model.objects import Condition, ContainerStatus, Node, Pod, PodStatus
 from engine.model.quantity import amount, parse
@@ -281,6 +281,15 @@ class Kubelets:
                 "NodeAffinity",
                 "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
             )
+        wanted_ports = host_ports(pod.spec)
+        if wanted_ports:
+            held = self._held.get(node.name, {})
+            others = (other for other in self._store.pods_of_node(node.name) if other.metadata.uid in held)
+            if any(conflicts(wanted_ports, host_ports(other.spec)) for other in others):
+                message = (
+                    "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+                )
+                return "NodePorts", message
         taint = untolerated(node.spec.taints, pod.spec.tolerations, ("NoExecute",))
         if taint is not None:
             return (

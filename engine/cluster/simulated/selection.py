@@ -1,4 +1,4 @@
-"""Which nodes a pod may be on: node affinity and taints, as the kubelet and the DaemonSet controller ask.
+"""Which nodes a pod may be on: affinity, taints and host ports, as the kubelet and the DaemonSet controller ask.
 
 Written apart from the engine's vectorised filters on purpose: the simulated cluster is what they are checked against.
 Sources: ``k8s.io/component-helpers/scheduling/corev1``.
@@ -52,3 +52,23 @@ def untolerated(
         if taint.effect in effects and not any(tolerates(toleration, taint) for toleration in given):
             return taint
     return None
+
+
+def host_ports(spec: PodSpec) -> list[tuple[str, int, str]]:
+    """Protocol, port and address of each port that the pod takes on its host."""
+    sidecars = (c for c in spec.init_containers or () if c.restart_policy == "Always")
+    return [
+        (port.protocol or "TCP", port.host_port, port.host_ip or "0.0.0.0")
+        for container in (*(spec.containers or ()), *sidecars)
+        for port in container.ports or ()
+        if port.host_port
+    ]
+
+
+def conflicts(wanted: list[tuple[str, int, str]], taken: list[tuple[str, int, str]]) -> bool:
+    """Whether some port is wanted that is taken; 0.0.0.0 takes it on every address."""
+    return any(
+        (protocol, port) == other[:2] and (address == other[2] or "0.0.0.0" in (address, other[2]))
+        for protocol, port, address in wanted
+        for other in taken
+    )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from engine.cluster.protocol import Change, ResourceKind
 from engine.cluster.simulated.history import History
-from engine.manifests.objects import Namespace, PriorityClass, Workload
+from engine.manifests.objects import Namespace, PodDisruptionBudget, PriorityClass, Workload
 from engine.model.objects import Node, ObjectMeta, OwnerReference, Pod
 
 PodName = tuple[str, str]
@@ -59,6 +59,7 @@ class Store:
         self.workloads: dict[WorkloadName, Workload] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.priority_classes: dict[str, PriorityClass] = {}
+        self.budgets: dict[tuple[str, str], PodDisruptionBudget] = {}
         self.histories = {kind: History(history) for kind in ResourceKind}
         self.pod_listeners: list[PodListener] = []
         self.node_listeners: list[NodeListener] = []

@@ -429,10 +429,8 @@ def test_pods_for_another_scheduler_wait_with_a_note() -> None:
     world.cluster.apply(pod("mine", scheduler_name="ours"))
     world.cluster.apply(pod("bound", node_name="n1"))
     world.run(5)
-    (replica_set,) = (w for w in world.cluster.workloads() if isinstance(w, ReplicaSet))
     assert [str(note) for note in world.cluster.notes] == [
-        f"ReplicaSet default/{replica_set.metadata.name}: "
-        "stays pending, as no scheduler default-scheduler is part of the simulation"
+        "Deployment default/web: stays pending, as no scheduler default-scheduler is part of the simulation"
     ]
     assert {p.status.phase for p in world.pods("web")} == {"Pending"}
     assert world.get("bound").status.phase == "Running"
@@ -456,6 +454,7 @@ def test_pods_that_admission_refuses_become_a_note() -> None:
     world.cluster.apply(deployment(2, template(priority_class_name="nobody")))
     world.run(5)
     (note,) = world.cluster.notes
+    assert note.regarding == "Deployment default/web"
     assert note.text.startswith("its pods are refused: ")
     assert "no PriorityClass with name nobody was found" in note.text
     assert world.cluster.pods() == ()

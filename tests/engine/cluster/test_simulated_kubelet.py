@@ -12,6 +12,7 @@ from engine.manifests.objects import FullPodSpec
 from engine.model.objects import (
     Affinity,
     Container,
+    ContainerPort,
     NodeAffinity,
     NodeSelector,
     NodeSelectorTerm,
@@ -214,3 +215,28 @@ def test_a_second_deletion_only_shortens_the_grace_period() -> None:
     assert world.names() == ["x"]
     world.cluster.evict(key, 0)
     assert world.names() == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (ContainerPort(host_port=80), ContainerPort(host_port=80), "NodePorts"),
+        (ContainerPort(host_port=80), ContainerPort(host_port=81), ""),
+        (ContainerPort(host_port=80), ContainerPort(host_port=80, protocol="UDP"), ""),
+        (
+            ContainerPort(host_port=80, host_ip="10.0.0.1"),
+            ContainerPort(host_port=80, host_ip="10.0.0.2"),
+            "",
+        ),
+        (ContainerPort(host_port=80, host_ip="10.0.0.1"), ContainerPort(host_port=80), "NodePorts"),
+        (ContainerPort(container_port=80), ContainerPort(container_port=80), ""),
+    ],
+    ids=["same", "another port", "another protocol", "another address", "every address", "not on the host"],
+)
+def test_host_ports(first: ContainerPort, second: ContainerPort, reason: str) -> None:
+    world = World(nodes=1, binding=False)
+    for name, port in (("first", first), ("second", second)):
+        made = FullPodSpec(node_name="n1", containers=(Container("main", ports=(port,)),))
+        world.cluster.apply(Pod(ObjectMeta(name=name, namespace="default"), made))
+        world.run(world.time + 2)
+    assert (world.get("first").status.reason, world.get("second").status.reason) == ("", reason)

@@ -14,6 +14,7 @@ from engine.manifests.objects import (
     FullPodSpec,
     Job,
     Namespace,
+    PodDisruptionBudget,
     PriorityClass,
     ReplicaSet,
     StatefulSet,
@@ -121,6 +122,11 @@ def test_kinds_of_extensions_are_named() -> None:
             "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\n"
             "spec: {template: {spec: {restartPolicy: Never, containers: [{name: c}]}}}\n",
             Job,
+        ),
+        (
+            "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: x}\n"
+            "spec: {minAvailable: 50%, selector: {matchLabels: {app: a}}}\n",
+            PodDisruptionBudget,
         ),
         (
             "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: x}\nvalue: 5\n",

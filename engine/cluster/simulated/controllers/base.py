@@ -18,6 +18,7 @@ from engine.cluster.simulated.registry import PodRegistry, suffix
 from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
 from engine.manifests.objects import PodTemplate, Workload
 from engine.model.objects import ObjectMeta, OwnerReference, Pod
+from engine.model.shape import workload as made_by
 
 REVISION_LABEL: Final = "controller-revision-hash"
 """Label of a pod of a StatefulSet or DaemonSet: the template that it was made from."""
@@ -133,12 +134,12 @@ class Controller:
             annotations=template.metadata.annotations,
             owner_references=(reference(workload),),
         )
+        pod = Pod(metadata, template.spec)
         try:
-            return self.registry.create(Pod(metadata, template.spec))
+            return self.registry.create(pod)
         except ApiError as refusal:
-            self.note(
-                f"{workload.kind} {owner.namespace}/{owner.name}", f"its pods are refused: {refusal.message}"
-            )
+            kind, made = made_by(pod) or (workload.kind, owner.name)
+            self.note(f"{kind} {owner.namespace}/{made}", f"its pods are refused: {refusal.message}")
             return None
 
     def delete(self, pod: Pod) -> None:
