@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|min|h)")
-PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(ms|s|min|h))+$"
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h)", re.ASCII)
+PATTERN: Final = r"^(\d+(\.\d+)?(ms|s|min|h))+$"
 """The same as a regular expression, for schemas."""
 
 
@@ -26,7 +26,7 @@ def seconds(text: str) -> float:
     Raises:
         DurationError: The text is none.
     """
-    if not re.fullmatch(PATTERN, text):
+    if not re.fullmatch(PATTERN, text, re.ASCII):
         raise DurationError(text)
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
