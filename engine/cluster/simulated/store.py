@@ -7,7 +7,7 @@ changes adds a listener, which is called at each write and must only make a note
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -144,10 +144,6 @@ class Store:
     def pods_of_owner(self, uid: str) -> list[Pod]:
         """The pods that the object owns, also those that ended, oldest first."""
         return [self.pods[name] for name in self._pods_of_owner.get(uid, ())]
-
-    def orphanages(self) -> Iterator[str]:
-        """Names of nodes that pods are bound to but that do not exist."""
-        return (node for node in self._pods_of_node if node not in self.nodes)
 
     # Nodes
 
