@@ -182,10 +182,10 @@ def find_credentials(
     """
     files = _kubeconfig_files(kubeconfig)
     if files:
-        name = _check_kubeconfig(files, context)
+        name, proxy = _check_kubeconfig(files, context)
         joined = os.pathsep.join(map(str, files))
         origin = f"kubeconfig {joined}, context {name!r}"
-        return ConfiguredCredentials(lambda: _load_kubeconfig(joined, name, origin), origin, clock)
+        return ConfiguredCredentials(lambda: _load_kubeconfig(joined, name, proxy, origin), origin, clock)
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
         if context is not None:
             raise ConfigurationError(
@@ -209,8 +209,8 @@ def _kubeconfig_files(kubeconfig: Path | None) -> list[Path]:
     return [default] if default.exists() else []
 
 
-def _check_kubeconfig(files: list[Path], context: str | None) -> str:
-    """Look for the mistakes that the package reports badly; returns the context's name."""
+def _check_kubeconfig(files: list[Path], context: str | None) -> tuple[str, str | None]:
+    """Look for the mistakes that the package reports badly; the context's name, and its cluster's ``proxy-url``."""
     entries: dict[str, dict[str, Any]] = {"contexts": {}, "clusters": {}, "users": {}}
     current: str | None = None
     for file in files:
@@ -242,7 +242,7 @@ def _check_kubeconfig(files: list[Path], context: str | None) -> str:
         raise ConfigurationError(
             f"{where}: cluster {chosen['cluster']!r} has no 'server': give its https:// address"
         )
-    return str(name)
+    return str(name), cluster.get("proxy-url")
 
 
 def _read_kubeconfig(file: Path) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _read_kubeconfig(file: Path) -> dict[str, Any]:
     return document
 
 
-def _load_kubeconfig(files: str, context: str, origin: str) -> Configuration:
+def _load_kubeconfig(files: str, context: str, proxy: str | None, origin: str) -> Configuration:
     configuration = _blank_configuration()
     plugin_errors: list[str] = []
     with _translated(origin), _collect_root_errors(plugin_errors):
@@ -276,6 +276,8 @@ def _load_kubeconfig(files: str, context: str, origin: str) -> Configuration:
             f"{origin}: no credentials from the exec plugin: {'; '.join(plugin_errors)}; "
             "run the plugin's command by hand, or log in again"
         )
+    if proxy:
+        configuration.proxy = proxy  # version 36 overlooks it
     return configuration
 
 
