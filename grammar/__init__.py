@@ -7,7 +7,7 @@ shows them. On the way: `grammar.parser` (lines and blocks to a syntax tree), `g
 `grammar.analysis` (what a policy says that it can hardly mean).
 """
 
-from grammar.codes import CODES, Severity, page
+from grammar.catalogue import CODES, Severity, page
 from grammar.diagnostic import Diagnostic, Note
 from grammar.files import Result, check_paths, check_texts
 

@@ -17,6 +17,9 @@ from grammar.redundant import redundant
 from grammar.satisfiable import atoms, implies, impossible, operands
 from grammar.span import Span
 
+MOST_COMPARED = 64
+"""Where more stand beside each other, they are not compared pair by pair, so that lint stays quick."""
+
 
 def analyse(checked: policy.CheckedPolicy, used: set[str] | None) -> list[Diagnostic]:
     """The warnings about a policy set.
@@ -61,7 +64,7 @@ def _nothing(condition: policy.Condition, what: str) -> Iterator[Diagnostic]:
         return
     related: tuple[Note, ...] = ()
     at, label = condition.span, "never holds"
-    if isinstance(condition, policy.And):
+    if isinstance(condition, policy.And) and len(parts) <= MOST_COMPARED:
         pair = next((pair for pair in combinations(parts, 2) if impossible(*pair)), None)
         if pair is not None:
             at, label = pair[1].span, "excludes the other"
@@ -121,6 +124,8 @@ class _Rule:
             yield from alone[index]
         sound = [statement for index, statement in enumerate(body) if not alone[index]]
         required = [statement for statement in sound if isinstance(statement, policy.Require)]
+        if len(body) + len(outer) > MOST_COMPARED:
+            return
         clashes = [*self._clashes(required, outer)]
         yield from clashes
         if clashes:

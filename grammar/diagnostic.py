@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grammar.codes import CODES, Severity
+from grammar.catalogue import CODES, Severity
 from grammar.span import Span
 
 
@@ -21,7 +21,7 @@ class Diagnostic:
     """One finding.
 
     ``message`` is terse and in lower case; ``label`` stands under the marked text; ``help`` alone says how to mend
-    it. The severity belongs to the code, see `grammar.codes`.
+    it. The severity belongs to the code, see `grammar.catalogue`.
     """
 
     code: str

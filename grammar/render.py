@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from grammar.codes import Severity
+from grammar.catalogue import Severity
 from grammar.diagnostic import Diagnostic
 from grammar.span import Span
 

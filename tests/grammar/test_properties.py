@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grammar import Result, check_texts
-from grammar.codes import Severity
+from grammar.catalogue import Severity
 from grammar.parser import load
 from grammar.render import as_json, text
 from grammar.suggest import distance, nearest

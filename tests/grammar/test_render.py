@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from grammar import Diagnostic, Note, check_texts
-from grammar.codes import CODES
+from grammar.catalogue import CODES
 from grammar.render import as_json, summary, text
 from grammar.span import Span
 
