@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -26,6 +26,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from engine.clock import Clock, SystemClock
 from engine.cluster.errors import ConfigurationError
+from engine.cluster.kubeconfig import check_kubeconfig, kubeconfig_files
 
 log = logging.getLogger(__name__)
 
@@ -180,9 +181,9 @@ def find_credentials(
     Raises:
         ConfigurationError: Names the file, the field and the remedy.
     """
-    files = _kubeconfig_files(kubeconfig)
+    files = kubeconfig_files(kubeconfig)
     if files:
-        name, proxy = _check_kubeconfig(files, context)
+        name, proxy = check_kubeconfig(files, context)
         joined = os.pathsep.join(map(str, files))
         origin = f"kubeconfig {joined}, context {name!r}"
         return ConfiguredCredentials(lambda: _load_kubeconfig(joined, name, proxy, origin), origin, clock)
@@ -196,72 +197,6 @@ def find_credentials(
         "no kubeconfig given, none in $KUBECONFIG or ~/.kube/config, and this is not a pod of a cluster: "
         "give the kubeconfig's file"
     )
-
-
-def _kubeconfig_files(kubeconfig: Path | None) -> list[Path]:
-    if kubeconfig is not None:
-        return [kubeconfig.expanduser()]
-    if listed := os.environ.get("KUBECONFIG"):
-        files = [Path(part).expanduser() for part in listed.split(os.pathsep) if part]
-        # Like kubectl: of several files some may be missing, but not all.
-        return [file for file in files if file.exists()] or files[:1]
-    default = Path("~/.kube/config").expanduser()
-    return [default] if default.exists() else []
-
-
-def _check_kubeconfig(files: list[Path], context: str | None) -> tuple[str, str | None]:
-    """Look for the mistakes that the package reports badly; the context's name, and its cluster's ``proxy-url``."""
-    entries: dict[str, dict[str, Any]] = {"contexts": {}, "clusters": {}, "users": {}}
-    current: str | None = None
-    for file in files:
-        document = _read_kubeconfig(file)
-        current = current or document.get("current-context")
-        for section, known in entries.items():
-            for entry in document.get(section) or ():
-                if not isinstance(entry, dict) or "name" not in entry:
-                    raise ConfigurationError(f"kubeconfig {file}: every entry of '{section}' needs a 'name'")
-                known.setdefault(entry["name"], entry)
-    where = f"kubeconfig {', '.join(map(str, files))}"
-    name = context or current
-    if not name:
-        raise ConfigurationError(f"{where}: 'current-context' is not set: set it, or name a context")
-    if name not in entries["contexts"]:
-        known_names = ", ".join(sorted(map(str, entries["contexts"]))) or "none"
-        raise ConfigurationError(f"{where}: no context {name!r}; there are: {known_names}")
-    chosen = entries["contexts"][name].get("context") or {}
-    for field, section in (("cluster", "clusters"), ("user", "users")):
-        target = chosen.get(field)
-        if target is None and field == "user":
-            continue
-        if target not in entries[section]:
-            raise ConfigurationError(
-                f"{where}: context {name!r} names the {field} {target!r}, which is not in '{section}'"
-            )
-    cluster = entries["clusters"][chosen["cluster"]].get("cluster") or {}
-    if not cluster.get("server"):
-        raise ConfigurationError(
-            f"{where}: cluster {chosen['cluster']!r} has no 'server': give its https:// address"
-        )
-    return str(name), cluster.get("proxy-url")
-
-
-def _read_kubeconfig(file: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"kubeconfig {file}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"kubeconfig {file}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigurationError(f"kubeconfig {file}:{place} not YAML: {problem}") from error
-    if not isinstance(document, dict):
-        raise ConfigurationError(
-            f"kubeconfig {file}: not a kubeconfig: a mapping with 'clusters', 'users' and 'contexts' is expected"
-        )
-    return document
 
 
 def _load_kubeconfig(files: str, context: str, proxy: str | None, origin: str) -> Configuration:
