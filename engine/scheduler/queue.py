@@ -91,6 +91,10 @@ class SchedulingQueue:
         """
         return any(pod.where != "unschedulable" or pod.timed for pod in self._pods.values())
 
+    def pods(self) -> list[QueuedPod]:
+        """All of them, in no order."""
+        return list(self._pods.values())
+
     def counts(self) -> dict[str, int]:
         """How many pods are in each part: active, backoff, unschedulable."""
         counts = {"active": 0, "backoff": 0, "unschedulable": 0}

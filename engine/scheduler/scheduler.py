@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from engine.binder import Assignment, BindingExecutor, BindResult, Outcome, Recorder
@@ -19,6 +20,7 @@ from engine.model.objects import Condition, Node, Pod, PodKey
 from engine.model.requests import RequestError
 from engine.placement import Decision, Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
@@ -39,6 +41,23 @@ class Observer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A binding that is being carried out.
+
+    Attributes:
+        queued: The pod, as it goes back into the queue if nothing comes of it.
+        told: What its event will say.
+        began: When the attempt began, monotonic.
+        submitted: When the binder got it, monotonic.
+    """
+
+    queued: QueuedPod
+    told: str
+    began: float
+    submitted: float
+
+
 class Scheduler:
     """The scheduler of the pods that name it.
 
@@ -51,6 +70,7 @@ class Scheduler:
         clock: The time.
         names: The ``schedulerName`` values that are ours.
         observer: Sees every decision.
+        metrics: Takes counts and durations.
     """
 
     def __init__(
@@ -63,6 +83,7 @@ class Scheduler:
         clock: Clock,
         names: Collection[str],
         observer: Observer | None = None,
+        metrics: Metrics = UNMEASURED,
     ) -> None:
         self._cache = cache
         self._placer = placer
@@ -72,9 +93,9 @@ class Scheduler:
         self._clock = clock
         self._names = frozenset(names)
         self._observer = observer
+        self._metrics = metrics
         self._synced: set[ResourceKind] = set()
-        self._binding: dict[PodKey, QueuedPod] = {}
-        self._told: dict[PodKey, str] = {}
+        self._binding: dict[PodKey, _UnderWay] = {}
 
     @property
     def synced(self) -> bool:
@@ -95,6 +116,13 @@ class Scheduler:
 
     def handle(self, message: Message) -> None:
         """Take in one message. Trouble with one object is logged and stops nothing else."""
+        try:
+            self._handle(message)
+        except Exception:  # a fault of ours with one object must not cost all others their scheduler
+            self._metrics.erred()
+            log.exception("taking in %s failed unexpectedly", _about(message))
+
+    def _handle(self, message: Message) -> None:
         now = self._clock.now()
         match message:
             case Upserted(Pod() as pod):
@@ -117,9 +145,10 @@ class Scheduler:
                 self._placer.swap_delays(delays)
                 self._queue.wake(Depends.DELAY, now)
             case Trouble(kind, text):
-                log.warning("watch of %s: %s", kind.value, text)
+                self._metrics.watching(kind, well=False)
+                log.debug("what is known of %s may be old: %s", kind.value, text)  # the reflector has told
             case Recovered(kind):
-                log.info("watch of %s: recovered", kind.value)
+                self._metrics.watching(kind, well=True)
 
     def _pod(self, pod: Pod, now: float) -> None:
         key = pod.key
@@ -128,7 +157,7 @@ class Scheduler:
         try:
             placed = self._cache.put_pod(pod)
         except RequestError as error:
-            log.warning("pod %s is left out: %s", key, error)
+            log.warning("pod %s is left out: %s", key, error, extra={"pod": str(key)})
             return
         if placed.slot != was_on:
             self._queue.wake(_PLACED if placed.slot >= 0 else _FREED, now)
@@ -145,7 +174,6 @@ class Scheduler:
 
     def _pod_gone(self, pod: Pod, now: float) -> None:
         self._queue.remove(pod.key)
-        self._told.pop(pod.key, None)
         placed = self._cache.pod(pod.key)
         held = placed is not None and placed.slot >= 0
         self._cache.remove_pod(pod.key)
@@ -156,10 +184,20 @@ class Scheduler:
         try:
             changed = self._cache.put_node(node)
         except NodeError as error:
-            log.warning("%s; the node is left as it was known", error)
+            log.warning("%s; the node is left as it was known", error, extra={"node": node.name})
             return
         if changed:
             self._queue.wake(Depends.NODE | Depends.USAGE | Depends.CENSUS | Depends.DELAY, now)
+
+    def resume(self) -> None:
+        """Go on where another instance left off: pods that it found unschedulable have been waiting since then.
+
+        What it wrote into a pod's condition came after the pod had been queued here.
+        """
+        for queued in self._queue.pods():
+            placed = self._cache.pod(queued.key)
+            if placed is not None and queued.waiting_since is None:
+                queued.waiting_since = _unschedulable_since(placed.pod)
 
     # What goes out
 
@@ -182,8 +220,14 @@ class Scheduler:
         if placed is None or placed.phase is not Phase.QUEUED:
             return True
         now = self._clock.now()
+        began = self._clock.monotonic()
         waited = 0.0 if queued.waiting_since is None else max(0.0, now - queued.waiting_since) * 1000
-        decision = self._placer.place(placed, now, waited, diagnose=self._observer is not None)
+        try:
+            decision = self._placer.place(placed, now, waited, diagnose=self._observer is not None)
+        except Exception as error:  # one pod's trouble never stops another's
+            self._erred(placed, queued, error, now)
+            return True
+        self._metrics.decided(decision, self._clock.monotonic() - began)
         if self._observer is not None:
             self._observer.decided(placed, decision, now)
         if decision.node is None:
@@ -191,8 +235,9 @@ class Scheduler:
             return True
         self._cache.assume(queued.key, decision.node)
         self._queue.wake(_PLACED, now)
-        self._binding[queued.key] = queued
-        self._told[queued.key] = _assigned(placed, decision)
+        self._binding[queued.key] = _UnderWay(
+            queued, _assigned(placed, decision), began, self._clock.monotonic()
+        )
         self._binder.submit(Assignment(queued.key, decision.node))
         return True
 
@@ -208,23 +253,47 @@ class Scheduler:
         self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
         self._condition(placed.pod, "Unschedulable", message, since)
 
+    def _erred(self, placed: PlacedPod, queued: QueuedPod, error: Exception, now: float) -> None:
+        self._metrics.erred()
+        log.exception("placing pod %s failed unexpectedly", placed.key, extra={"pod": str(placed.key)})
+        message = f"an internal error, which the scheduler's log has in full: {error!r}"
+        self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
+        self._condition(placed.pod, "SchedulerError", message, now)
+        self._queue.again(queued, now)
+
     def _bound(self, result: BindResult, now: float) -> None:
-        key = result.assignment.pod
-        queued = self._binding.pop(key, None)
-        told = self._told.pop(key, "")
+        key, node = result.assignment.pod, result.assignment.node
+        under_way = self._binding.pop(key, None)
+        queued = None
+        if under_way is not None:
+            queued, ended = under_way.queued, self._clock.monotonic()
+            self._metrics.bound(
+                result.outcome,
+                queued.attempts,
+                ended - under_way.began,
+                ended - under_way.submitted,
+                now - queued.queued,
+            )
         if result.outcome is Outcome.BOUND:
+            told = under_way.told if under_way is not None else ""
             self._event(key, EventType.NORMAL, "Scheduled", "Binding", told, now)
             return
         self._cache.forget(key)
         self._queue.wake(_FREED, now)
         if result.outcome is Outcome.STOPPED:
             return
-        log.info("pod %s was not bound to %s: %s", key, result.assignment.node, result.message)
+        log.info(
+            "pod %s was not bound to %s: %s",
+            key,
+            node,
+            result.message,
+            extra={"pod": str(key), "node": node, "outcome": result.outcome.value},
+        )
         placed = self._cache.pod(key)
         if placed is None or queued is None or placed.phase is not Phase.QUEUED:
             return
         if result.outcome in (Outcome.REFUSED, Outcome.GAVE_UP):
-            message = f"binding to {result.assignment.node} failed: {result.message}"
+            message = f"binding to {node} failed: {result.message}"
             self._event(key, EventType.WARNING, "FailedScheduling", "Binding", message, now)
             self._condition(placed.pod, "SchedulerError", message, now)
         # A pod that somebody else has, or that is gone, is queued too while the watch has not told us so: it is
@@ -246,6 +315,16 @@ class Scheduler:
         ):
             return
         self._recorder.condition(pod.key, Condition("PodScheduled", "False", reason, message, utc(since)))
+
+
+def _about(message: Message) -> str:
+    """What a message is about, in a word or two."""
+    match message:
+        case Upserted(item) | Deleted(item):
+            return f"{type(item).__name__} {item.metadata.namespace}/{item.metadata.name}"
+        case BindResult():
+            return f"the binding of {message.assignment.pod}"
+    return type(message).__name__
 
 
 def _unschedulable_since(pod: Pod) -> float | None:
