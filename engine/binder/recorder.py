@@ -34,6 +34,8 @@ REPEAT_SECONDS = 300.0
 REMEMBERED = 20_000
 PATIENCE_SECONDS = 10.0
 LOG_SECONDS = 10.0
+IDLE_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
 STOP_SECONDS = 2.0
 
 
@@ -158,7 +160,7 @@ class EventRecorder:
         cluster: Where.
         capacity: Writes that may wait; beyond, the newest is lost, which is counted and logged.
         wait_idle: Waits at most that many seconds until nothing is being bound and says whether that is so:
-            `BindingExecutor.wait_idle`.
+            `BindingExecutor.wait_idle`, or better one that knows of the pods that are yet to be decided too.
         patience: Seconds after which a write goes out although bindings never pause. So does everything while the
             queue is more than half full.
         senders: Threads, each with its connection.
@@ -193,6 +195,7 @@ class EventRecorder:
         self._queue: deque[tuple[float, Write]] = deque()
         self._under_way = 0
         self._stopping = False
+        self._hurry = threading.Event()  # no more waiting for pauses of the bindings
         self._abandon = threading.Event()  # the time for draining is over
         self._lost = 0
         self._unlogged = 0
@@ -244,6 +247,7 @@ class EventRecorder:
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
+        self._hurry.set()
         self.drain(timeout)
         self._abandon.set()
         with self._condition:
@@ -310,11 +314,14 @@ class EventRecorder:
                 if self._is_due():
                     self._under_way += 1
                     return self._queue.popleft()[1]
-            if self._wait_idle is None or self._wait_idle(0.1):
+            if self._wait_idle is None or self._wait_idle(IDLE_SECONDS):
                 with self._condition:
                     if self._queue:
                         self._under_way += 1
                         return self._queue.popleft()[1]
+            else:
+                # It may have said so at once; asking on and on would take the very time that bindings need.
+                self._hurry.wait(PAUSE_SECONDS)
 
     def _is_due(self) -> bool:
         """Whether the oldest must go out even if bindings wait."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.binder import EventRecorder, ImmediateRecorder, Recorder
-from engine.binder.recorder import REPEAT_SECONDS, ConditionChange, Repeats, Write
+from engine.binder.recorder import PAUSE_SECONDS, REPEAT_SECONDS, ConditionChange, Repeats, Write
 from engine.cluster.errors import ApiError, ClusterError, Unreachable
 from engine.cluster.protocol import ClusterEvent, EventType
 from engine.model.objects import Condition, PodKey
@@ -129,6 +130,18 @@ def test_what_waited_long_goes_out_although_bindings_never_pause(make: Any, cloc
     assert sink.take(1) == [event(0)]
     assert pauses.asked.acquire(timeout=5)
     assert sink.tried.qsize() == 1  # the second has not waited that long
+
+
+def test_whoever_says_at_once_that_something_is_being_bound_is_not_asked_all_the_time(make: Any) -> None:
+    asked: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+    def busy(timeout: float) -> bool:
+        asked.put(time.monotonic())
+        return False
+
+    make(Sink(), wait_idle=busy).event(event(0))
+    times = [asked.get(timeout=5) for _ in range(4)]
+    assert times[-1] - times[0] >= 3 * PAUSE_SECONDS * 0.9
 
 
 def test_more_than_half_of_the_room_does_not_wait_for_a_pause(make: Any) -> None:
