@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -20,17 +20,22 @@ BAD_INPUT = 3
 """Exit status where what the user gave cannot be used; as ``berth lint`` has it for errors."""
 
 
+def colours(stream: TextIO) -> bool:
+    """Whether a stream takes escape codes: it is a terminal, and ``NO_COLOR`` is not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
 def fail(message: str, status: int = BAD_INPUT) -> NoReturn:
-    """Print an error and exit."""
-    click.echo(f"error: {message}", err=True)
+    """Print an error and exit. Each line of the message is an error of its own."""
+    for line in message.splitlines():
+        click.echo(f"error: {line}", err=True)
     raise SystemExit(status)
 
 
 def plan_of(result: Result) -> Plan:
     """The plan of a policy set, or an exit with all that is wrong with it. Warnings are shown and stop nothing."""
     if result.diagnostics:
-        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        click.echo(shown(result, colour) + "\n", err=True)
+        click.echo(shown(result, colours(sys.stderr)), err=True)
     if result.policy is None:
         fail("the policies have errors, so nothing was started; `berth lint --explain CODE` tells more")
     return compile_policy(result.policy)

@@ -1,9 +1,14 @@
-"""A simulation's outcome as text for people."""
+"""A simulation's outcome as text for people.
+
+On a wide terminal a table with a line for each pod; else, and where no terminal reads it, a paragraph for each.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich import box
@@ -11,114 +16,172 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.cli.clock_times import clock_time
+from engine.cli.inputs import colours
 from engine.cli.placements import Row
-from engine.cluster.simulated import Scenario, SimulatedCluster
-from engine.cluster.simulated.happenings import Happening
-from engine.compile import Plan
+from engine.cli.timeline import Entry
 from engine.placement import MeasuredLimit
 
-_PLAIN_WIDTH: Final = 200
-"""Columns where there is no terminal to ask."""
+_PLAIN_WIDTH: Final = 120
+"""Columns where there is no terminal to ask and ``COLUMNS`` says nothing."""
+_TABLE_WIDTH: Final = 150
+"""Below this the table's last column would be too narrow to read."""
+_LEAST_WIDTH: Final = 20
+"""Columns that a sentence gets however narrow the terminal is."""
+_NAMED: Final = 3
+"""Pods that are named where one sentence is true of many."""
 
 
 def console_for_people() -> Console:
-    """Standard output, as wide as the terminal; colours on a terminal only, and not with ``NO_COLOR``."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(_PLAIN_WIDTH, shutil.get_terminal_size((0, 0)).columns))
-    return console
-
-
-def clock_time(seconds: float) -> str:
-    """Virtual time since the start: ``1:05`` or ``0:00.5``."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    whole = f"{int(minutes)}:{int(rest):02}"
-    tenths = round(rest % 1 * 10)
-    return f"{whole}.{tenths}" if tenths else whole
-
-
-def describe_world(
-    console: Console, cluster: SimulatedCluster, plan: Plan, scenario: Scenario, seconds: float
-) -> None:
-    """One line on what was simulated."""
-    files = ", ".join(path.name for path in scenario.policies) or "none"
-    rules = len(plan.policy.rules)
-    delays = str(scenario.delays) if scenario.delays else "none"
-    console.print(
-        f"{len(cluster.nodes())} nodes, policies {files} ({rules} rules), delays {delays}; "
-        f"{clock_time(seconds)} of virtual time",
-        style="bold",
-        markup=False,
+    """Standard output, as wide as the terminal or as ``COLUMNS`` says; escape codes as `colours` has it."""
+    terminal = sys.stdout.isatty()
+    width = None if terminal or os.environ.get("COLUMNS", "").isdigit() else _PLAIN_WIDTH
+    return Console(
+        highlight=False,
+        force_terminal=terminal,
+        color_system="auto" if colours(sys.stdout) else None,
+        width=width,
     )
+
+
+def show_summary(console: Console, summary: str) -> None:
+    """What was simulated."""
+    _hanging(console, Text(), Text(summary, style="bold"))
+    console.print()
+
+
+def show_notes(console: Console, notes: Iterable[str]) -> None:
+    """What the simulation has to say about itself."""
+    for note in notes:
+        _hanging(console, Text("note: ", style="dim"), Text(note, style="dim"))
 
 
 def show_rows(console: Console, rows: Sequence[Row]) -> None:
-    """The table of pods, and what keeps the pending ones."""
+    """Each pod, and what keeps the pending ones."""
+    if not rows:
+        console.print("no pods; give manifests of pods or of workloads that make pods", style="bold yellow")
+        return
+    if console.width >= _TABLE_WIDTH:
+        console.print(_table(rows))
+    else:
+        for row in rows:
+            console.print(_heading(row))
+            _details(console, row)
+    console.print()
+    pending = [row for row in rows if row.node is None]
+    console.print(
+        f"{len(rows) - len(pending)} of {len(rows)} pods placed",
+        style="bold yellow" if pending else "bold green",
+    )
+    for message, alike in _by_message(pending).items():
+        names = ", ".join(row.name for row in alike[:_NAMED])
+        more = f" and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
+        console.print(Text.assemble((f"pending: {names}{more}", "bold red")))
+        _hanging(console, Text("  "), Text(message))
+
+
+def _by_message(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.message, []).append(row)
+    return found
+
+
+def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title, options in (
-        ("pod", {"no_wrap": True}),
-        ("node", {"no_wrap": True}),
-        ("at", {"justify": "right", "no_wrap": True}),
-        ("delay / limit", {}),
-        ("rules", {}),
-        ("why not the others", {}),
-    ):
-        table.add_column(title, overflow="fold", **options)
+    for title in ("pod", "node"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("at", justify="right", no_wrap=True)
+    for title in ("delay / limit", "rules", "why not the others"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(
-            str(row.key) if row.key.namespace != "default" else row.key.name,
+            row.name,
             Text(row.node, style="green") if row.node else Text("pending", style="bold red"),
-            clock_time(row.time),
-            _delays(row.delays, row.node is not None),
+            "-" if row.time is None else clock_time(row.time),
+            _lines(_delays(row)),
             "\n".join(row.rules) or "-",
-            _others(row),
+            "; ".join(_reasons(row)) or "-",
         )
-    console.print(table)
-    pending = [row for row in rows if row.node is None]
-    placed = len(rows) - len(pending)
-    console.print(
-        f"{placed} of {len(rows)} pods placed", style="bold green" if not pending else "bold yellow"
-    )
-    for row in pending:
-        console.print(Text(f"{row.key}: {row.message}"))
+    return table
 
 
-def _delays(limits: Sequence[MeasuredLimit], placed: bool) -> Text:
-    text = Text()
-    for number, limit in enumerate(limits):
-        if number:
-            text.append("\n")
-        known = limit.delay_ms == limit.delay_ms
-        delay = f"{limit.delay_ms:g}" if known else "?"
-        within = known and limit.delay_ms <= limit.limit_ms
-        shown = f"{delay} / {limit.limit_ms:g}ms" if placed else f"≤ {limit.limit_ms:g}ms"
-        text.append(f"{shown} from {limit.origin}", style="" if within or not placed else "yellow")
-    return text if limits else Text("-")
+def _heading(row: Row) -> Text:
+    text = Text(row.name, style="bold")
+    when = "" if row.time is None else clock_time(row.time)
+    if row.node is None:
+        text.append(" is ", style="not bold")
+        text.append("pending", style="bold red")
+        text.append(f", last tried at {when}" if when else "", style="not bold")
+    else:
+        text.append(" on ", style="not bold")
+        text.append(row.node, style="green")
+        text.append(f" at {when}" if when else "", style="not bold")
+    return text
 
 
-def _others(row: Row) -> str:
-    parts = [f"falls back to {row.fallback}"] if row.fallback else []
+def _details(console: Console, row: Row) -> None:
+    for title, lines in (
+        ("delay", _delays(row)),
+        ("rules", [Text(rule) for rule in row.rules]),
+        ("why", [Text(reason) for reason in _reasons(row)]),
+    ):
+        for number, line in enumerate(lines):
+            _hanging(console, Text(f"  {'' if number else title:5}  ", style="dim"), line)
+
+
+def _hanging(console: Console, head: Text, body: Text) -> None:
+    """Print a text behind its heading; what goes on in further lines stands below its beginning."""
+    width = max(console.width - head.cell_len, _LEAST_WIDTH)
+    for line in body.wrap(console, width):
+        line.rstrip()
+        console.print(Text.assemble(head, line), soft_wrap=True)
+        head = Text(" " * head.cell_len)
+
+
+def _lines(lines: Sequence[Text]) -> Text:
+    return Text("\n").join(lines) if lines else Text("-")
+
+
+def _delays(row: Row) -> list[Text]:
+    return [_delay(limit, row.node is not None) for limit in row.delays]
+
+
+def _delay(limit: MeasuredLimit, placed: bool) -> Text:
+    allowed = f"{limit.limit_ms:g}ms from {limit.origin}"
+    if not placed:
+        return Text(f"at most {allowed}")
+    if math.isnan(limit.delay_ms):
+        return Text(f"unmeasured / {allowed}", style="yellow")
+    if limit.delay_ms > limit.limit_ms:
+        return Text(f"{limit.delay_ms:g} / {allowed}, waived", style="yellow")
+    return Text(f"{limit.delay_ms:g} / {allowed}")
+
+
+def _reasons(row: Row) -> list[str]:
+    """Why this node and no other."""
+    if row.time is None:
+        return [row.message]
+    reasons = [f"falls back to {row.fallback}"] if row.fallback and row.node is not None else []
+    if row.trouble:
+        reasons.append(row.trouble)
+    if row.node is None and not row.others and not row.trouble:
+        reasons.append(row.message)
     if row.node is not None and row.feasible > 1:
         others = row.feasible - 1
-        parts.append(
-            f"{others} other{'s' if others > 1 else ''} could, but score{'s' if others == 1 else ''} no higher"
-        )
-    parts += [f"{count} {reason.removeprefix('node(s) ')}" for reason, count in row.others]
-    return "; ".join(parts) or "-"
+        reasons.append("1 other could, but scores no higher" if others == 1
+                       else f"{others} others could, but score no higher")  # fmt: skip
+    reasons += [f"{count} {reason.removeprefix('node(s) ')}" for reason, count in row.others]
+    if row.next_fallback:
+        reasons.append(f"not tried yet: {row.next_fallback}")
+    return reasons
 
 
-def show_timeline(
-    console: Console, cluster: SimulatedCluster, start: float, happened: Sequence[Happening]
-) -> None:
-    """What happened when: the scenario's events, and what was told about pods and nodes."""
-    lines: list[tuple[float, int, str, str]] = [
-        (happening.at, 0, str(happening.action), "bold cyan") for happening in happened
-    ]
-    for event in cluster.events:
-        warning = event.type.value == "Warning"
-        style = "yellow" if warning else ""
-        text = f"{event.regarding}: {event.reason}: {event.message}"
-        lines.append((event.time.timestamp() - start, 1, text, style))
-    for time, _, text, style in sorted(lines, key=lambda line: line[:2]):
-        console.print(Text(f"{clock_time(time):>8}  {text}", style=style))
+def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
+    """What happened when."""
+    times = [clock_time(entry.time) for entry in entries]
+    widest = max(map(len, times), default=0)
+    for time, entry in zip(times, entries, strict=True):
+        style = "bold cyan" if not entry.regarding else "yellow" if entry.warning else ""
+        _hanging(console, Text(f"{time:>{widest}}  "), Text(entry.text(), style=style))
     console.print()

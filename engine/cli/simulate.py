@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 import click
 
+from engine.cli.clock_times import clock_time
+from engine.cli.command import Command
 from engine.cli.inputs import fail, plan_of, read_settings
-from engine.cli.placements import FORMAT_VERSION, Placements, Row, as_json
-from engine.cli.report import console_for_people, describe_world, show_rows, show_timeline
-from engine.cluster.simulated import Options, Scenario, ScenarioError, SimulatedCluster, load_scenario
+from engine.cli.placements import FORMAT_VERSION, Placements, as_json
+from engine.cli.progress import progress
+from engine.cli.report import console_for_people, show_notes, show_rows, show_summary, show_timeline
+from engine.cli.timeline import Entry, timeline
+from engine.cluster.simulated import Delays, Options, Scenario, ScenarioError, SimulatedCluster, load_scenario
 from engine.cluster.simulated.durations import DurationError, seconds
 from engine.cluster.simulated.happenings import Happening
 from engine.compile import Plan, compile_policy
@@ -25,6 +29,8 @@ from grammar.policy import CheckedPolicy
 
 _FILE = click.Path(path_type=Path)
 Made = TypeVar("Made")
+PENDING: Final = 2
+"""Exit status of ``--fail-on pending`` where a pod has no node."""
 _LONGEST: Final = 3600.0
 """Seconds after which a simulation without an end of its own is ended."""
 
@@ -39,10 +45,14 @@ class _Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifests", nargs=-1, type=_FILE, metavar="[MANIFEST]...")
 @click.option(
-    "--nodes", type=_FILE, multiple=True, metavar="FILE", help="Node manifests; a folder does, too."
+    "--nodes",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Node manifests, a file or a folder; may be repeated.",
 )
 @click.option(
     "--delays", type=_FILE, multiple=True, metavar="FILE", help="Delay files: a table, or matrix and names."
@@ -51,16 +61,36 @@ class _Duration(click.ParamType[float]):
     "--policies", type=_FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
 )
 @click.option(
-    "--scenario", type=_FILE, metavar="FILE", help="All of these in one file, with events at their times."
+    "--scenario",
+    type=_FILE,
+    metavar="FILE",
+    help="All of these in one file, with what happens when. See docs/scenario.md.",
 )
 @click.option("--settings", type=_FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
 @click.option(
-    "--until", type=_Duration(), metavar="TIME", help="How long, such as 90s. Default: until all is quiet."
+    "--until",
+    type=_Duration(),
+    metavar="TIME",
+    help="How long, such as 90s. Else until all is quiet, or for 1h.",
 )
-@click.option("--seed", type=int, metavar="N", help="Decides between nodes that are equally good.")
-@click.option("--timeline", is_flag=True, help="Also show what happened when.")
-@click.option("--fail-on", type=click.Choice(["pending"]), help="Exit with 2 where a pod found no node.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(-(2**63), 2**63 - 1),
+    metavar="N",
+    help="Decides between nodes that are equally good.",
+)
+@click.option("--timeline", "timeline_", is_flag=True, help="Also show what happened when.")
+@click.option(
+    "--fail-on", type=click.Choice(["pending"]), help="End with status 2 where a pod found no node."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
 def simulate(
     manifests: tuple[Path, ...],
     nodes: tuple[Path, ...],
@@ -70,14 +100,17 @@ def simulate(
     settings: Path | None,
     until: float | None,
     seed: int | None,
-    timeline: bool,
+    timeline_: bool,
     fail_on: str | None,
     format_: str,
 ) -> None:
     """Place pods on a simulated cluster, by the engine that schedules real ones.
 
     Takes ordinary manifests: pods, and the workloads that make pods. Shows for each pod its node, its delay against
-    its limit, the rules that bind it, and why the other nodes were refused. Time is virtual.
+    its limit, the rules that bind it, and why the other nodes were refused. Time is virtual: minutes pass at once.
+
+    Ends with 0; with 2 where --fail-on pending was asked for and a pod found no node; with 3 where something that was
+    given cannot be used; with 1 where the command itself was called wrongly.
 
     \b
     berth simulate --nodes nodes.yaml --delays delays.csv --policies edge.policy app.yaml
@@ -90,7 +123,12 @@ def simulate(
         if nodes or manifests:
             fail("--scenario has its own nodes and manifests; give either it or them")
         world = _checked(lambda: load_scenario(scenario))
-        world = replace(world, policies=policies or world.policies, until=until or world.until)
+        world = replace(
+            world,
+            policies=policies or world.policies,
+            delays=Delays(delays) if delays else world.delays,
+            until=world.until if until is None else until,
+        )
     else:
         if not nodes and not manifests:
             fail("nothing to simulate; give --nodes FILE and manifests, or --scenario FILE (see --help)")
@@ -98,53 +136,68 @@ def simulate(
         world = _checked(
             lambda: Scenario.from_parts(nodes, manifests, delays, policies, until=until, options=options)
         )
-    outcome = _simulate(world, chosen, delays)
-    rows = outcome.rows
+    outcome = _simulate(world, chosen)
     if format_ == "json":
-        click.echo(json.dumps(outcome.as_json(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(outcome.as_json(timeline_), indent=2, ensure_ascii=False))
     else:
         console = console_for_people()
-        describe_world(console, outcome.cluster, outcome.plan, world, outcome.seconds)
-        if timeline:
-            show_timeline(console, outcome.cluster, world.start, outcome.happened)
-        show_rows(console, rows)
-        for note in (*world.notes, *(str(note) for note in outcome.cluster.notes)):
-            console.print(f"note: {note}", style="dim", markup=False, highlight=False)
-    if fail_on == "pending" and any(row.node is None for row in rows):
-        raise SystemExit(2)
+        show_summary(console, outcome.summary())
+        if timeline_:
+            show_timeline(console, outcome.timeline())
+        show_rows(console, outcome.rows)
+        show_notes(console, outcome.notes)
+    if fail_on == "pending" and any(row.node is None for row in outcome.rows):
+        raise SystemExit(PENDING)
 
 
 class _Outcome:
     """A simulation that has ended."""
 
-    def __init__(self, cluster: SimulatedCluster, plan: Plan, start: float, placements: Placements) -> None:
-        self.cluster = cluster
-        self.plan = plan
-        self.seconds = cluster.clock.now() - start
+    def __init__(
+        self, world: Scenario, cluster: SimulatedCluster, plan: Plan, placements: Placements
+    ) -> None:
+        self._world = world
+        self._cluster = cluster
+        self._plan = plan
         self.happened: list[Happening] = []
-        self._placements = placements
+        self.rows = placements.of(cluster.pods())
+        self.seconds = cluster.clock.now() - world.start
+        self.notes = [*world.notes, *(str(note) for note in cluster.notes)]
 
-    @property
-    def rows(self) -> list[Row]:
-        """The pods that are there at the end, and what was decided about them last."""
-        return self._placements.of(pod.key for pod in self.cluster.pods())
+    def timeline(self) -> list[Entry]:
+        """What happened when."""
+        return timeline(self._world.start, self.happened, self._cluster.events)
 
-    def as_json(self) -> dict[str, object]:
-        """What ``--format json`` writes; docs/simulate.schema.json describes it."""
-        return {
+    def summary(self) -> str:
+        """One line on what was simulated."""
+        files = ", ".join(path.name for path in self._world.policies)
+        rules = len(self._plan.policy.rules)
+        policies = f"policies {files} ({_counted(rules, 'rule')})" if files else "no policies"
+        delays = f"delays {self._world.delays}" if self._world.delays else "no delays"
+        nodes = _counted(len(self._cluster.nodes()), "node")
+        return f"{nodes}, {policies}, {delays}; {clock_time(self.seconds)} of virtual time"
+
+    def as_json(self, with_timeline: bool) -> dict[str, object]:
+        """What ``--format json`` writes; ``simulate.schema.json`` describes it."""
+        written: dict[str, object] = {
             "format_version": FORMAT_VERSION,
             "seconds": round(self.seconds, 3),
-            "nodes": len(self.cluster.nodes()),
-            "rules": [f"{rule.name} ({rule.span})" for rule in self.plan.policy.rules],
+            "nodes": len(self._cluster.nodes()),
+            "rules": [f"{rule.name} ({rule.span})" for rule in self._plan.policy.rules],
             "pods": [as_json(row) for row in self.rows],
-            "notes": [str(note) for note in self.cluster.notes],
+            "notes": self.notes,
         }
+        if with_timeline:
+            written["timeline"] = [entry.as_json() for entry in self.timeline()]
+        return written
 
 
-def _simulate(world: Scenario, settings: Settings, delays: Sequence[Path]) -> _Outcome:
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _simulate(world: Scenario, settings: Settings) -> _Outcome:
     plan = plan_of(check_paths(world.policies)) if world.policies else compile_policy(CheckedPolicy())
-    if delays:
-        world = replace(world, delays=replace(world.delays, files=tuple(delays), pairs=()))
     happened: list[Happening] = []
     swaps: list[DelayMap] = []
     cluster = _checked(
@@ -155,23 +208,28 @@ def _simulate(world: Scenario, settings: Settings, delays: Sequence[Path]) -> _O
         )
     )
     delay_map = _delays(world.delays.load) if world.delays else None
-    placements = Placements(world.start)
-    simulation = Simulation(cluster, plan, delay_map, settings, placements)
-    placements.placer = simulation.placer
-    end = world.start + (world.until if world.until is not None else _LONGEST)
-    simulation.settle()
-    while world.until is not None or not simulation.quiet():
-        due = simulation.next_time()
-        if due is None or due > end:
-            break
-        cluster.run_until(max(due, cluster.clock.now()))
-        while swaps:
-            simulation.swap_delays(swaps.pop(0))
+    with progress() as shown:
+        placements = Placements(world.start, settings.schedulers, shown)
+        simulation = Simulation(cluster, plan, delay_map, settings, placements)
+        placements.placer = simulation.placer
+        end = world.start + (_LONGEST if world.until is None else world.until)
         simulation.settle()
-    if world.until is not None:
-        simulation.run_until(end)
-    outcome = _Outcome(cluster, plan, world.start, placements)
+        while world.until is not None or not simulation.quiet():
+            due = simulation.next_time()
+            if due is None or due > end:
+                break
+            cluster.run_until(max(due, cluster.clock.now()))
+            while swaps:
+                simulation.swap_delays(swaps.pop(0))
+            simulation.settle()
+        if world.until is not None:
+            simulation.run_until(end)
+    outcome = _Outcome(world, cluster, plan, placements)
     outcome.happened = happened
+    if world.until is None and not simulation.quiet():
+        outcome.notes.append(
+            f"ended after {clock_time(_LONGEST)} though more was to come; --until TIME sets another end"
+        )
     return outcome
 
 

@@ -116,7 +116,7 @@ class Scenario:
             raise ScenarioError(error.problems) from None
         problems = check_items(found.items)
         if not any(isinstance(item.object, Node) for item in found.items):
-            where = str(nodes[0]) if nodes else "scenario"
+            where = str((*nodes, *manifests)[0]) if nodes or manifests else "scenario"
             problems.append(
                 Problem(
                     where, 0, "", "no node in it; give a file of Node manifests (kubectl get nodes -o yaml)"
