@@ -15,6 +15,7 @@ import os
 import random
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -182,10 +183,19 @@ class Elector:
             self._led = True
             log.info("leading: this is %s, which holds the lease %s", self.terms.identity, self._lease)
 
-    def run(self, stop: threading.Event) -> None:
-        """Step until told to stop; then wait for `release`, and give the lease back."""
+    def run(self, stop: threading.Event, changed: Callable[[], object] = lambda: None) -> None:
+        """Step until told to stop; then wait for `release`, and give the lease back.
+
+        Args:
+            stop: Ends it.
+            changed: Called when the standing is another than before.
+        """
+        before = self.standing
         while not stop.is_set():
             standing = self.step()
+            if standing is not before:
+                before = standing
+                changed()
             if standing is Standing.LOST:
                 break
             jitter = 0.0 if standing is Standing.LEADING else _JITTER * random.random()

@@ -6,6 +6,8 @@
     reflector (nodes) ─┼──▶ inbox ──▶ the deciding thread ─┤
     refresher ─────────┘      ▲                            └──▶ recorder threads ──▶ events, conditions
                               └────────── results ◀────────────────┘
+
+Where there is an election, all of it runs from the start, but only the leader decides.
 """
 
 from __future__ import annotations
@@ -19,15 +21,18 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.binder import Binder, EventRecorder, ThreadedBinder
+from engine.binder.executors import CAPACITY
 from engine.binder.recorder import Repeats
 from engine.clock import Clock
 from engine.cluster.api import ApiCluster
+from engine.cluster.leader import Elector, Standing
 from engine.cluster.protocol import ResourceKind
 from engine.cluster.reflector import Reflector
 from engine.compile import Plan
 from engine.delay import DelayFileSource, DelayMap
 from engine.placement import Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.policies import PolicySource
 from engine.scheduler.queue import SchedulingQueue
 from engine.scheduler.scheduler import Scheduler
@@ -40,6 +45,10 @@ _BATCH: Final = 16
 """Pods that are placed between two looks into the inbox."""
 _REFRESH_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 1.0
+_COUNT_SECONDS: Final = 1.0
+"""How often the queue is counted for whoever measures."""
+_RELEASE_SECONDS: Final = 0.4
+"""The most that giving back the lease may take of the grace."""
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while another wants to: a binder that has its answer must not wait for long."""
 
@@ -55,6 +64,14 @@ class Loop:
         policies: Where changed policies come from.
         delay_files: Where changed delays come from; None where there are none.
         clock: The time.
+        elector: Says whether we may decide; None where there is only one of us.
+        metrics: Takes counts and durations.
+
+    Attributes:
+        scheduler: What decides.
+        recorder: What writes events.
+        turned: When the deciding thread last went round, by the monotonic clock.
+        lost: Whether it ended because it is the leader no more.
     """
 
     def __init__(
@@ -66,12 +83,17 @@ class Loop:
         policies: PolicySource,
         delay_files: DelayFileSource | None,
         clock: Clock,
+        elector: Elector | None = None,
+        metrics: Metrics = UNMEASURED,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._policies = policies
         self._delay_files = delay_files
         self._clock = clock
+        self._elector = elector
+        self._metrics = metrics
+        self._ending = False
         self._stop = threading.Event()
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._busy = threading.Event()
@@ -84,7 +106,7 @@ class Loop:
             clock=clock,
         )
         self._binder = ThreadedBinder(binder, self._inbox.put, workers=settings.binder.workers)
-        self._recorder = EventRecorder(
+        self.recorder = EventRecorder(
             cluster,
             capacity=settings.events.capacity,
             wait_idle=self._wait_idle,
@@ -96,39 +118,86 @@ class Loop:
             Placer(cache, plan, delays, settings.seed),
             SchedulingQueue(settings.queue.backoff_initial, settings.queue.backoff_max),
             self._binder,
-            self._recorder,
+            self.recorder,
             clock,
             settings.schedulers,
+            metrics=metrics,
         )
+        self.turned = clock.monotonic()
+        self.lost = False
+        self._counted = float("-inf")
         self._threads = [
             self._thread(f"watch-{kind.value}", Reflector(cluster, kind, self._inbox.put, clock).run)
             for kind in (ResourceKind.NODES, ResourceKind.PODS)
         ]
         self._threads.append(self._thread("refresher", self._refresh))
+        if elector is not None:
+            self._threads.append(self._thread("elector", lambda stop: elector.run(stop, self._wake)))
+
+    @property
+    def standing(self) -> Standing:
+        """Whether we lead. Alone, we always do."""
+        return Standing.LEADING if self._elector is None else self._elector.standing
+
+    @property
+    def ending(self) -> bool:
+        """Whether `stop` was called."""
+        return self._ending
+
+    @property
+    def bindings(self) -> int:
+        """How many bindings wait or are under way."""
+        return self._binder.pending
 
     def stop(self) -> None:
         """Begin to end: may be called from a signal handler, and more than once."""
-        self._stop.set()
-        self._inbox.put(None)
+        # No Event here: a signal that comes while its lock is held by this very thread would wait for ever.
+        self._ending = True
+        self._wake()
 
     def run(self) -> None:
-        """Schedule until `stop`; returns within the settings' grace after it."""
+        """Schedule until `stop`, or until the lease is lost; returns within the settings' grace after it."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         for thread in self._threads:
             thread.start()
-        announced = False
+        synced = leading = False
         try:
-            while not self._stop.is_set():
+            while not self._ending:
+                self.turned = self._clock.monotonic()
                 self._take_in()
-                if not announced and self.scheduler.synced:
-                    announced = True
-                    log.info(
-                        "in step with the cluster; scheduling pods of %s",
-                        ", ".join(self._settings.schedulers),
-                    )
-                self.scheduler.run_pass(_BATCH)
+                standing = self.standing
+                if standing is Standing.LOST:
+                    self.lost = True
+                    break
+                if not leading and standing is Standing.LEADING:
+                    leading = True
+                    self.scheduler.resume()
+                if not synced and self.scheduler.synced:
+                    synced = True
+                    what = "scheduling" if leading else "ready to schedule"
+                    log.info("in step with the cluster; %s pods of %s", what, self._names)
+                if self._may_decide():
+                    self.scheduler.run_pass(_BATCH)
+                self._count()
         finally:
             self._shut_down()
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self._settings.schedulers)
+
+    def _wake(self) -> None:
+        self._inbox.put(None)
+
+    def _may_decide(self) -> bool:
+        """Whether we lead, and the binder has room: a server that does not answer must not make this thread wait."""
+        return self._binder.pending + _BATCH <= CAPACITY and self.standing is Standing.LEADING
+
+    def _count(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._counted >= _COUNT_SECONDS:
+            self._counted = now
+            self._metrics.queued(self.scheduler.queue.counts())
 
     def _take_in(self) -> None:
         """Handle what has come in; wait for something where nothing is to be done."""
@@ -155,7 +224,7 @@ class Loop:
             handle(message)
 
     def _has_work(self) -> bool:
-        return self.scheduler.synced and self.scheduler.queue.active
+        return self.scheduler.synced and self.scheduler.queue.active and self._may_decide()
 
     def _patience(self) -> float:
         due = self.scheduler.next_due()
@@ -192,7 +261,10 @@ class Loop:
             self.scheduler.handle(message)
         for result in stopped:
             self.scheduler.handle(result)
-        lost = self._recorder.stop(max(0.0, deadline - time.monotonic() - 0.2))
+        if self._elector is not None:
+            # Nothing is bound any more, so another may begin while our last events are written.
+            self._elector.release(min(_RELEASE_SECONDS, max(0.0, deadline - time.monotonic())))
+        lost = self.recorder.stop(max(0.0, deadline - time.monotonic() - 0.2))
         self._cluster.close()
         log.info("stopped; %d bindings not sent, %d events not written", len(stopped), lost)
 
