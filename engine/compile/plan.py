@@ -16,6 +16,8 @@ from engine.compile.requirements import Requirements
 from engine.compile.stages import stages
 from engine.compile.statements import Parts, add_statement, conditions_of, delays_of, selections_of
 from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
+from engine.constraints.image_locality import ImageLocality
+from engine.constraints.inter_pod_affinity import InterPodAffinity, InterPodAffinityScore
 from engine.constraints.nodes import (
     NodeAffinity,
     NodeAffinityScore,
@@ -23,13 +25,13 @@ from engine.constraints.nodes import (
     TaintScore,
     TaintToleration,
 )
-from engine.constraints.protocol import Filter, Score
+from engine.constraints.protocol import Filter, GlobalFilter, Score
 from engine.constraints.resources import BalancedAllocation, LeastAllocated, NodePorts, NodeResourcesFit
+from engine.constraints.topology_spread import PodTopologySpread, PodTopologySpreadScore
 from engine.constraints.unsupported import Unsupported
 from engine.model.shape import Shape
 from engine.state.cache import Cache
 from engine.state.census import Census
-from engine.state.columns import Columns
 from grammar.policy import (
     CheckedPolicy,
     Condition,
@@ -168,9 +170,9 @@ class BoundPlan:
                 delays = delays_of(self.plan.policy.node_set(step.nodes).condition)
                 parts.origins += [context.origin(delay) for delay, _ in delays]
         return Requirements(
-            kubernetes=stock_filters(shape, columns),
+            kubernetes=stock_filters(shape, self._cache),
             policies=tuple(parts.filters),
-            stock=stock_scores(shape, columns),
+            stock=stock_scores(shape, self._cache),
             ranks=tuple(parts.scores),
             stages=stages(tries, self.plan.policy, lambda condition: build(condition, context)),
             origins=_unique(parts.origins),
@@ -204,9 +206,10 @@ def _expand(statements: tuple[Statement, ...], context: Context) -> Iterator[tup
             yield statement, context
 
 
-def stock_filters(shape: Shape, columns: Columns) -> tuple[Filter, ...]:
+def stock_filters(shape: Shape, cache: Cache) -> tuple[Filter | GlobalFilter, ...]:
     """Kubernetes' filters that apply to a pod, in the stock scheduler's order."""
-    filters: list[Filter] = []
+    columns = cache.columns
+    filters: list[Filter | GlobalFilter] = []
     if shape.unsupported:
         filters.append(Unsupported(shape, columns))
     filters += [NodeUnschedulable(shape, columns), TaintToleration(shape, columns)]
@@ -215,17 +218,27 @@ def stock_filters(shape: Shape, columns: Columns) -> tuple[Filter, ...]:
     if NodePorts.applies(shape):
         filters.append(NodePorts(shape, columns))
     filters.append(NodeResourcesFit(shape, columns))
+    if PodTopologySpread.applies(shape):
+        filters.append(PodTopologySpread(shape, cache))
+    # Whatever a pod asks for itself, placed pods may not want it near.
+    filters.append(InterPodAffinity(shape, cache))
     return tuple(filters)
 
 
-def stock_scores(shape: Shape, columns: Columns) -> tuple[Score, ...]:
+def stock_scores(shape: Shape, cache: Cache) -> tuple[Score, ...]:
     """The stock scheduler's scores for a pod, with its weights."""
+    columns = cache.columns
     scores: list[Score] = [TaintScore(shape, columns)]
     if shape.preferred:
         scores.append(NodeAffinityScore(shape, columns))
     scores.append(LeastAllocated(shape, columns))
     if BalancedAllocation.applies(shape):
         scores.append(BalancedAllocation(shape, columns))
+    if PodTopologySpreadScore.applies(shape):
+        scores.append(PodTopologySpreadScore(shape, cache))
+    scores.append(InterPodAffinityScore(shape, cache))
+    if ImageLocality.applies(shape):
+        scores.append(ImageLocality(shape, columns))
     return tuple(scores)
 
 

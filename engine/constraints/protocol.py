@@ -76,8 +76,8 @@ class GlobalFilter(Protocol):
         """What the answer changes with."""
         ...
 
-    def passes_among(self, eligible: Mask, version: int) -> Mask:
-        """True where the node can take the pod.
+    def passes_among(self, eligible: Mask, version: int) -> Mask | None:
+        """True where the node can take the pod; None where all can.
 
         Args:
             eligible: Shape (capacity,): the nodes that pass all filters which depend on no usage. Domains without
@@ -107,6 +107,11 @@ class Normalization(enum.Enum):
     """Linear, the lowest becomes 100 and the highest 0; NaN scores 0."""
     HIGH = enum.auto()
     """Linear, the highest becomes 100 and the lowest 0; NaN scores 0."""
+    SPAN = enum.auto()
+    """The highest becomes 100 and the lowest 0, in whole numbers; all 0 where they are equal."""
+    FEWEST = enum.auto()
+    """The lowest becomes 100, and each other what it lacks of the lowest and the highest together, as a share of the
+    highest, in whole numbers; NaN scores 0."""
 
 
 class Score(Protocol):
@@ -133,14 +138,19 @@ class Score(Protocol):
         ...
 
     def raw(self, where: Where) -> Vector:
-        """The raw scores; as long as ``where``."""
+        """The raw scores; as long as ``where``, or a single one where all are the same.
+
+        What depends on `Depends.CENSUS` is asked about the feasible slots only, and all of them, so that it may
+        compare them.
+        """
         ...
 
 
 def normalize(raw: Vector, how: Normalization) -> Vector:
     """Raw scores of the feasible nodes, brought to 0…100.
 
-    The first three are the stock scheduler's (``DefaultNormalizeScore``), in whole numbers as there.
+    The first three are the stock scheduler's (``DefaultNormalizeScore``), in whole numbers as there; the last two are
+    those of its plugins InterPodAffinity and PodTopologySpread.
 
     Args:
         raw: Scores of the feasible nodes only, at least one.
@@ -155,6 +165,14 @@ def normalize(raw: Vector, how: Normalization) -> Vector:
             return np.full_like(raw, MAX_SCORE) if reverse else raw
         scaled: Vector = np.floor(MAX_SCORE * raw / highest)
         return MAX_SCORE - scaled if reverse else scaled
+    if how is Normalization.SPAN:
+        lowest, highest = raw.min(), raw.max()
+        if lowest == highest:
+            return np.zeros_like(raw)
+        spanned: Vector = np.floor(MAX_SCORE * ((raw - lowest) / (highest - lowest)))
+        return spanned
+    if how is Normalization.FEWEST:
+        return _fewest(raw)
     known = ~np.isnan(raw)
     if not known.all():
         scores = np.zeros_like(raw)
@@ -166,3 +184,18 @@ def normalize(raw: Vector, how: Normalization) -> Vector:
         return np.full_like(raw, MAX_SCORE)
     above: Vector = (raw - lowest) * (MAX_SCORE / (highest - lowest))
     return MAX_SCORE - above if how is Normalization.LOW else above
+
+
+def _fewest(raw: Vector) -> Vector:
+    scores: Vector
+    unknown = np.isnan(raw)
+    if unknown.any():
+        scores = np.zeros_like(raw)
+        if not unknown.all():
+            scores[~unknown] = _fewest(raw[~unknown])
+        return scores
+    lowest, highest = raw.min(), raw.max()
+    if highest == 0:
+        return np.full_like(raw, MAX_SCORE)
+    scores = MAX_SCORE * (highest + lowest - raw) // highest
+    return scores

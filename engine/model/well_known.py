@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+HOSTNAME: Final = "kubernetes.io/hostname"
+"""The label of a node's own name."""
 ZONE: Final = "topology.kubernetes.io/zone"
 """The label of a node's zone."""
 REGION: Final = "topology.kubernetes.io/region"

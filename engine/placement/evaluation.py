@@ -101,6 +101,8 @@ class Evaluation:
 
     __slots__ = (
         "_columns",
+        "_eligible_mask",
+        "_eligible_seen",
         "_eligible_version",
         "_filters",
         "_fixed",
@@ -145,6 +147,8 @@ class Evaluation:
         self._nodes_seen = -1
         self._usage_seen = -1
         self._eligible_version = -1
+        self._eligible_mask: Mask = np.zeros(0, dtype=np.bool_)
+        self._eligible_seen = -1
         self._stamps: list[Stamp] = []
 
     @property
@@ -202,10 +206,17 @@ class Evaluation:
         everywhere = self._columns.everywhere
         for code, constraint in self._fresh:
             yield code, constraint.passes(everywhere)
-        if self._globals:
-            eligible = self._static == PASSES
-            for code, spread in self._globals:
-                yield code, spread.passes_among(eligible, self._eligible_version)
+        for code, spread in self._globals:
+            passes = spread.passes_among(self._eligible(), self._eligible_version)
+            if passes is not None:
+                yield code, passes
+
+    def _eligible(self) -> Mask:
+        """The nodes that pass all filters which depend on no usage; the same array while it stays so."""
+        if self._eligible_seen != self._eligible_version:
+            self._eligible_mask = self._static == PASSES
+            self._eligible_seen = self._eligible_version
+        return self._eligible_mask
 
     def totals(self, feasible: Slots) -> Vector:
         """The weighted sums of the normalised scores of the feasible slots."""

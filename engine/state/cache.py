@@ -23,7 +23,10 @@ from engine.model.requests import pod_requests, scoring_requests
 from engine.model.shape import Shape, ShapeTable
 from engine.state.census import Census, Selects
 from engine.state.columns import Columns
+from engine.state.memberships import Grouping, Memberships
+from engine.state.namespaces import Namespaces
 from engine.state.pods import Phase, PlacedPod
+from engine.state.tallies import Tallies
 from engine.state.workloads import Workloads
 
 
@@ -33,11 +36,17 @@ class Cache:
     Attributes:
         columns: The snapshot.
         workloads: Where the pods of each workload are.
+        namespaces: Their labels.
+        memberships: What services and workloads say belongs together.
+        tallies: Counts of placed pods that affinity and spread ask for, and the terms that placed pods hold.
     """
 
     def __init__(self, annotations: Iterable[str] = ()) -> None:
         self.columns = Columns()
         self.workloads = Workloads()
+        self.namespaces = Namespaces()
+        self.memberships = Memberships()
+        self.tallies = Tallies(self.columns, self.namespaces)
         self._shapes = ShapeTable(frozenset(annotations))
         self._pods: dict[PodKey, PlacedPod] = {}
         self._by_node: dict[str, dict[PodKey, PlacedPod]] = {}
@@ -84,6 +93,9 @@ class Cache:
         before = self._nodes.get(node.name)
         if before is not None and _facts(before) == _facts(node):
             self._nodes[node.name] = node
+            slot = self.columns.slot(node.name)
+            if slot is not None and before.status.images != node.status.images:
+                self.columns.images.set(slot, node.status.images or ())
             return False
         known = self.columns.slot(node.name)
         slot = self.columns.put_node(node)
@@ -154,6 +166,23 @@ class Cache:
             self.workloads.remove(placed)
         return placed
 
+    # What says which pods belong together
+
+    def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> bool:
+        """Take over the labels of a namespace, None where it is gone. Returns whether that changed anything."""
+        changed = self.namespaces.put(name, labels)
+        if changed:
+            self.tallies.relabelled(name)
+        return changed
+
+    def put_grouping(self, item: Grouping) -> None:
+        """Take over a service or a workload, of which only its selector is kept."""
+        self.memberships.put(item)
+
+    def remove_grouping(self, item: Grouping) -> None:
+        """Forget a service or a workload."""
+        self.memberships.remove(item)
+
     # Our own decisions
 
     def assume(self, key: PodKey, node: str) -> None:
@@ -201,7 +230,12 @@ class Cache:
             return
         self._shapes = ShapeTable(wanted)
         for placed in self._pods.values():
-            placed.shape = self._shapes.intern(placed.pod)
+            shape = self._shapes.intern(placed.pod)
+            if placed.slot >= 0:
+                leaving = placed.phase is Phase.TERMINATING
+                self.tallies.count(placed.shape, placed.slot, -1, leaving)
+                self.tallies.count(shape, placed.slot, 1, leaving)
+            placed.shape = shape
 
     # Inside
 
@@ -232,6 +266,7 @@ class Cache:
         placed.slot = -1
 
     def _count(self, placed: PlacedPod, number: int) -> None:
+        self.tallies.count(placed.shape, placed.slot, number, placed.phase is Phase.TERMINATING)
         if not placed.counts:
             return
         self.workloads.count(placed, number)

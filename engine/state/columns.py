@@ -18,6 +18,7 @@ from engine.model.objects import Node, Taint
 from engine.model.quantity import QuantityError, amount, parse
 from engine.model.shape import HostPort
 from engine.state.changes import ChangeLog
+from engine.state.images import Images
 from engine.state.labels import Labels, grown
 
 PODS: Final = "pods"
@@ -54,6 +55,7 @@ class Columns:
         created: Seconds since the epoch.
         taint_ids: Index into ``taint_sets``.
         labels: The nodes' labels.
+        images: The container images that they hold; their changes are in no log.
         ports: Host ports in use: protocol and number → slot → addresses with how many pods hold each.
     """
 
@@ -73,6 +75,7 @@ class Columns:
         self.taint_ids: NDArray[np.int32] = np.zeros(capacity, dtype=np.int32)
         self.taint_sets: list[tuple[Taint, ...]] = [()]
         self.labels = Labels(capacity)
+        self.images = Images()
         self.ports: dict[tuple[str, int], dict[int, dict[str, int]]] = {}
         self.node_changes = ChangeLog()
         self.usage_changes = ChangeLog()
@@ -122,6 +125,7 @@ class Columns:
         self.ready[slot] = node.ready
         self.taint_ids[slot] = self._intern_taints(node.spec.taints or ())
         self.labels.set(slot, node.metadata.labels or {})
+        self.images.set(slot, node.status.images or ())
         self.node_changes.touch(slot)
         return slot
 
@@ -135,6 +139,7 @@ class Columns:
         self.alive[slot] = False
         self.names[slot] = ""
         self.labels.clear(slot)
+        self.images.set(slot, ())
         self._free.append(slot)
         self.node_changes.touch(slot)
 

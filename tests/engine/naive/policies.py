@@ -27,7 +27,7 @@ from grammar.policy import (
     Together,
     Try,
 )
-from tests.engine.naive import kubernetes
+from tests.engine.naive import kubernetes, neighbours
 from tests.engine.naive.conditions import Scope, facts_of, judge, value, varying
 from tests.engine.naive.world import World
 
@@ -114,7 +114,7 @@ def judge_stage(filters: list[Filter], ranks: list[Score], world: World, pod: Po
 
 def best(feasible: list[Node], ranks: list[Score], world: World, pod: Pod, exact: bool) -> set[str]:
     if not ranks:
-        return highest(kubernetes.stock_totals(pod, feasible, world))
+        return highest(stock_totals(pod, feasible, world))
     totals: Scores = {node.name: Fraction(0) for node in feasible}
     for rank in ranks:
         for name, score in rank.scores(feasible).items():
@@ -123,7 +123,20 @@ def best(feasible: list[Node], ranks: list[Score], world: World, pod: Pod, exact
     if not exact:
         # Scaled scores are no whole numbers, so which of the tied are equal in floating point is not told here.
         return tied
-    return highest(kubernetes.stock_totals(pod, [world.nodes[name] for name in tied], world))
+    return highest(stock_totals(pod, [world.nodes[name] for name in tied], world))
+
+
+def stock_totals(pod: Pod, nodes: list[Node], world: World) -> dict[str, int]:
+    """The stock scheduler's weighted sums, with what pods ask of each other."""
+    totals = kubernetes.stock_totals(pod, nodes, world)
+    for weight, scores in (
+        (2, neighbours.spread_scores(pod, nodes, world)),
+        (2, neighbours.affinity_scores(pod, nodes, world)),
+        (1, neighbours.image_scores(pod, nodes, world)),
+    ):
+        for name, score in scores.items():
+            totals[name] += weight * score
+    return totals
 
 
 def highest(totals: dict[str, Fraction] | dict[str, int]) -> set[str]:
@@ -142,7 +155,16 @@ def stock_filters(world: World, pod: Pod) -> list[Filter]:
     if kubernetes.host_ports(pod):
         filters.append(Filter("NodePorts", lambda node, _: kubernetes.ports(pod, node, world), fixed=False))
     fits = Filter("NodeResourcesFit", lambda node, _: not kubernetes.short_of(pod, node, world), fixed=False)
-    return [*filters, fits]
+    filters.append(fits)
+    if neighbours.hard(pod):
+        spread = Filter(
+            "PodTopologySpread", lambda node, _: not neighbours.spread_trouble(pod, node, world), fixed=False
+        )
+        filters.append(spread)
+    near = Filter(
+        "InterPodAffinity", lambda node, _: not neighbours.affinity_trouble(pod, node, world), fixed=False
+    )
+    return [*filters, near]
 
 
 def labels_of(statement: ForEachLabel, pod: Pod) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.model.objects import Node, Pod, PodKey
+from engine.state.memberships import Grouping
 
 ZONE = "topology.kubernetes.io/zone"
 
@@ -17,6 +18,12 @@ class World:
     pods: dict[PodKey, Pod] = field(default_factory=dict)
     assumed: dict[PodKey, str] = field(default_factory=dict)
     delays: dict[tuple[str, str], float] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    groupings: list[Grouping] = field(default_factory=list)
+
+    def namespace_labels(self, name: str) -> dict[str, str]:
+        """Every namespace carries its name."""
+        return {"kubernetes.io/metadata.name": name, **self.namespaces.get(name, {})}
 
     def put_pod(self, pod: Pod) -> None:
         self.pods[pod.key] = pod
