@@ -14,6 +14,7 @@ from grammar.suggest import nearest
 _LITERAL = frozenset({"STRING", "NUMBER", "TRUE", "FALSE"})
 _FACT_WORDS = {fact.path.split(".")[0] for fact in FACTS}
 _LOWER = frozenset(("not", "low", "high", "has", "in", "true", "false"))
+_COMPARATORS = ("EQ", "NE", "LT", "LE", "GT", "GE")
 _COUNTING = ("SPREAD", "AT", "TOGETHER")
 
 
@@ -87,13 +88,21 @@ def _operands(stop: Stop) -> str:
     """Facts that are asked in another way."""
     token, last = stop.token, stop.last
     if last.type == "LSQB" and len(stop.before) > 1:
+        if stop.before[-2].type == "IN":
+            return (
+                f'texts stand in quotes: `"{token}"`'
+                if token.type == "NAME"
+                else "a list has at least one value"
+            )
         if stop.before[-2] == "delay":
             return f"write `node.delay({token})`"
-        return f'a key stands in quotes: `["{token}"]`'
+        return 'a key stands in quotes: `["KEY"]`'
     if last.type in ("NODE", "POD"):
         if token.type == "IN":
             return "a set of nodes is used in `try`; in a condition, write what makes a node one of them"
         return f'say what of the {last}: `{last}.name`, `{last}.labels["KEY"]`, …'
+    if stop.first in _COUNTING and token.type == "DOT":
+        return "a domain goes by its name alone: `zone`"
     if last.type == "NAME" and token.type in ("LPAR", "LSQB", "DOT"):
         whose = "node" if last in ("delay", "free", "used", "allocatable") else "pod"
         if last in _FACT_WORDS:
@@ -108,6 +117,10 @@ def _conditions(stop: Stop) -> str:
     token, last = stop.token, stop.last
     if token.type == "NOT" or (token == "not" and last.type == "HAS"):
         return 'put `not` in front of the comparison: `not pod.labels has "app"`'
+    if token.type in _COMPARATORS and {"AND", "OR"} <= stop.accepts and "EQ" not in stop.accepts:
+        return "comparisons do not chain: write two, joined by `and`"
+    if last.type == "IN" and token.type in ("NODE", "POD"):
+        return 'a key is asked for by `has`: `node.labels has "KEY"`'
     if last.type == "IN" and "LSQB" in stop.accepts:
         return 'a list stands in brackets: `in ["a", "b"]`'
     if "RSQB" in stop.accepts and "COMMA" in stop.accepts:
@@ -129,7 +142,7 @@ def _preferences(stop: Stop) -> str:
             )
         return ""
     direction = next((one for one in stop.before if one.type in ("LOW", "HIGH")), None)
-    if direction is not None and token.type in ("EQ", "NE", "LT", "LE", "GT", "GE", "IN", "HAS"):
+    if direction is not None and token.type in (*_COMPARATORS, "IN", "HAS"):
         instead = f"`{stop.before[0]} CONDITION weight N`"
         return f"`{direction}` ranks by a quantity; for a condition, leave it out: {instead}"
     if token.type in ("LOW", "HIGH"):

@@ -13,6 +13,11 @@ from grammar.units import any_kind, kind_of_unit, literal, name_of, unit_of
 _Placed = policy.FactRef | policy.Delay | policy.BoundName
 
 
+_DELAY_LABELS = (
+    'a label is a text; the delays in labels are read by `for each label "delay_{from}" as limit in ms {`'
+)
+
+
 class Conditions:
     """Checks conditions and operands, and reports what is wrong with them."""
 
@@ -75,6 +80,7 @@ class Conditions:
                     f"{name_of(kind_of(left))} is never {name_of(kind_of(right))}",
                     node.span,
                     "these cannot be compared",
+                    _DELAY_LABELS if {kind_of(left), kind_of(right)} == {Kind.TEXT, Kind.DURATION} else "",
                 )
                 return None
         if first is None or second is None:
@@ -154,6 +160,12 @@ class Conditions:
             return policy.Truth(operand, node.span)
         kind = "a fixed value" if isinstance(operand, tree.Literal) else name_of(kind_of(operand))
         help_ = "compare it: `==`, `<=`, `in`, …"
+        if isinstance(operand, tree.Literal):
+            help_ = (
+                'compare a fact with it: `node.zone == "a"`; for several values, `node.zone in ["a", "b"]`'
+            )
+        elif kind_of(operand) is not Kind.TEXT and not isinstance(operand, policy.BoundName):
+            help_ = f"compare it: `<=`, `>`, …; to rank nodes by it, `prefer high {shown(operand)[1:-1]} weight N`"
         if isinstance(operand, policy.FactRef) and operand.path in ("labels", "annotations"):
             subject = operand.subject.value
             help_ = f'compare it, or ask whether it is there: `{subject}.{operand.path} has "{operand.key}"`'
@@ -253,6 +265,8 @@ class Conditions:
                     if kind is Kind.TEXT
                     else "write `true` or `false`"
                 )
+                if kind is Kind.TEXT and found is Kind.DURATION:
+                    help_ = _DELAY_LABELS
                 self._error(
                     "P301",
                     f"{shown(other)} is {name_of(kind)}, not {name_of(found)}",

@@ -9,7 +9,7 @@ reported at the block, once, and parsing goes on at the declaration.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
@@ -22,7 +22,7 @@ from lark.utils import TextSlice
 from grammar import tree
 from grammar.build import Builder, EscapeError, Header, Line
 from grammar.diagnostic import Diagnostic, Note
-from grammar.lines import DECLARATIONS, LogicalLine, logical_lines
+from grammar.lines import DECLARATIONS, STATEMENTS, LogicalLine, logical_lines
 from grammar.span import Span
 from grammar.suggest import nearest
 from grammar.syntax_errors import Trouble, explain
@@ -82,12 +82,13 @@ _lark = cache(load)
 
 @dataclass(slots=True)
 class _Frame:
-    """A block that is open."""
+    """A block that is open. An ``orphan`` has no header: statements that stand outside any block, reported as such."""
 
     header: Header
     statements: list[tree.Statement] = field(default_factory=list)
     lines: list[tree.DeferredLine] = field(default_factory=list)
     whole: bool = True
+    orphan: bool = False
 
 
 class _FileParser:
@@ -109,7 +110,8 @@ class _FileParser:
             following = lines[index + 1] if index + 1 < len(lines) else None
             skip = self._line(line, following)
         for frame in reversed(self._frames):
-            self._not_closed(frame.header, "the file ends before it")
+            if not frame.orphan:
+                self._not_closed(frame.header, "the file ends before it")
         while self._frames:
             self._close()
         return tree.File(self.name, tuple(self._declarations), frozenset(self._broken_names))
@@ -126,7 +128,8 @@ class _FileParser:
         word = self._first_word(line)
         if self._frames and word in DECLARATIONS:
             for frame in reversed(self._frames):
-                self._not_closed(frame.header, f"`{word}` begins here before it", self._first_span(line))
+                if not frame.orphan:
+                    self._not_closed(frame.header, f"`{word}` begins here before it", self._first_span(line))
                 self._close()
             block = "file"
         if block == "unknown":
@@ -283,10 +286,16 @@ class _FileParser:
         if rest:
             at = self.text.index(rest, brace + 1)
             help_ = "each statement has a line of its own"
-            if rest in (";", ","):
+            if rest.split("{")[0].strip().startswith("else"):
+                help_ = "there is no `else`: write a rule of its own for the other pods"
+            elif rest in (";", ","):
                 help_ = f"take the `{rest}` out: the end of the line is enough"
             self._report("P107", "expected the end of the line after `}`", at, at + len(rest), "", help_)
+        closed = self._frames[-1].header
         self._close()
+        if _braces(rest) > 0:
+            # `} else {`: whatever it was to be, its body looks like that of the block that ended.
+            self._frames.append(_Frame(replace(closed, parsed=False, name=None), whole=False, orphan=True))
 
     def _not_closed(self, header: Header, label: str, at: Span | None = None) -> None:
         related = () if at is None else (Note(at, label),)
@@ -311,6 +320,11 @@ class _FileParser:
         declared = _DECLARED.match(self.text, line.start)
         if block == "file" and declared:
             self._broken_names.add(declared[1])
+        if block == "file" and word in STATEMENTS:
+            self._frames.append(
+                _Frame(Header("rule", self._first_span(line), parsed=False), whole=False, orphan=True)
+            )
+            block = "rule"
         openers = _OPENERS if block == "file" else _INNER_OPENERS.get(block, {})
         inside = _braces(code)
         alone = following is not None and self._code(following).strip() == "{"
@@ -319,16 +333,17 @@ class _FileParser:
             return False
         opens = inside > 0 or alone
         if not opens and "{" not in code and word in openers and following is not None:
-            opens = self._first_word(following) not in DECLARATIONS and (
-                self.text[following.start : following.end][:1] in " \t"
-            )
+            # Without any brace, deeper lines below are taken for the block.
+            deeper = self._indentation(following) > self._indentation(line)
+            opens = deeper and self._first_word(following) not in DECLARATIONS
         if not opens:
             return False
         kind = openers.get(nearest(word, openers) or word, "for each" if block == "rule" else "unknown")
         name: tree.Word | None = None
         if declared and kind in ("rule", "reserve", "heal"):
             name = tree.Word(declared[1], self._span(declared.start(1), declared.end(1)))
-        self._frames.append(_Frame(Header(kind, self._first_span(line), False, name), whole=False))
+        header = Header(kind, self._first_span(line), False, name)
+        self._frames.append(_Frame(header, whole=False, orphan=inside <= 0 and not alone))
         return alone and inside <= 0
 
     def _skip(self, line: LogicalLine, code: str) -> None:
@@ -342,6 +357,9 @@ class _FileParser:
         """The line's text up to a comment at its end."""
         match = _COMMENT.match(self.text, line.start, line.end)
         return match[1] if match else ""
+
+    def _indentation(self, line: LogicalLine) -> int:
+        return len(self._code(line)) - len(self._code(line).lstrip())
 
     def _first_word(self, line: LogicalLine) -> str:
         match = _FIRST_WORD.match(self.text, line.start, line.end)

@@ -49,7 +49,7 @@ class Statements:
         return tuple(statement for statement in checked if statement is not None)
 
     def _statement(self, node: tree.Statement, rule: str, scope: Scope) -> policy.Statement | None:
-        repeated = scope is not BODY
+        repeated = scope is not BODY and not scope.guess
         if repeated and not isinstance(
             node, tree.Require | tree.Prefer | tree.PreferScaled | tree.PreferCurrent
         ):

@@ -58,7 +58,7 @@ _REFERRING = {
     "BROKEN": "a rule's name",
     "OVER": "a domain (`node`, `zone`, …)",
     "PER": "a domain (`node`, `zone`, …)",
-    "DOT": "what is asked of it",
+    "DOT": "the name of a fact",
     "LPAR": "a name",
 }
 _BEFORE_OPERANDS = frozenset(
@@ -212,6 +212,15 @@ def _idiom(
             )
         if before and before[-1].type == "ASSIGN" and symbol[0] == "=":
             return Finding("P109", "`==` compares", start, run.end(), "", "write `=`: this gives a name")
+        if symbol == ":" and accepts == {"LBRACE"}:
+            return Finding(
+                "P109",
+                "a block does not begin with `:`",
+                start,
+                run.end(),
+                "",
+                "write `{`, and a `}` at its end",
+            )
         if symbol == "," and before:
             return Finding("P109", "nothing is listed here", start, start + 1, "", listing(before[0].type))
         if symbol[0] == "=" and "EQ" not in accepts:

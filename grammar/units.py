@@ -43,6 +43,13 @@ _NAMES = {
     Kind.TEXT: "a text",
     Kind.TRUTH: "`true` or `false`",
 }
+_AMOUNT = "an amount is asked for by `node.free`, a share by `node.used`"
+_INSTEAD = {
+    (Kind.PERCENT, Kind.BYTES): _AMOUNT,
+    (Kind.PERCENT, Kind.CPU): _AMOUNT,
+    (Kind.BYTES, Kind.PERCENT): _AMOUNT,
+    (Kind.CPU, Kind.PERCENT): _AMOUNT,
+}
 _MEANT = {
     "sec": "s", "secs": "s", "second": "s", "seconds": "s", "S": "s",
     "msec": "ms", "millis": "ms", "milliseconds": "ms", "MS": "ms", "us": "ms", "µs": "ms",
@@ -200,7 +207,7 @@ def _wrong_unit(number: tree.Number, digits: str, unit: str, kind: Kind) -> Diag
             f"`{number.text}` is {_NAMES[other]}, not {_NAMES[kind]}",
             number.span,
             f"expected {_NAMES[kind]}",
-            f"its units are {listed(units, 'and')}",
+            _INSTEAD.get((kind, other)) or f"its units are {listed(units, 'and')}",
         )
     return _unknown_unit(number, digits, unit, kind)
 

@@ -120,6 +120,38 @@ rule a for all pods {
         'nodes edge where node.zone == "a"\nrule a for all pods {\n  try edge them edge\n}\n',
         [("P101", 3)],
     ),
+    "an else": (
+        """rule a for all pods {
+  if node.ready {
+    require node.redy
+  } else {
+    require node.redy
+  }
+  require node.redy
+}
+""",
+        [("P108", 2), ("P203", 3), ("P107", 4), ("P203", 5), ("P203", 7)],
+    ),
+    "a brace too many in the middle of a rule": (
+        """rule a for all pods {
+  require node.ready
+  }
+  require node.redy
+  for each label "d_{from}" as limit in ms {
+    require node.delay(from) <= limit
+  }
+  spread over zon
+}
+rule b for all pods {
+  require node.redy
+}
+""",
+        [("P111", 4), ("P205", 8), ("P203", 11)],
+    ),
+    "a header with a colon": (
+        "rule a for all pods:\n  require node.redy\nrule b for all pods:\n  require node.redy\n",
+        [("P109", 1), ("P203", 2), ("P109", 3), ("P203", 4)],
+    ),
     "a mistake in every kind of block": (
         """reserve backup for all pods {
   survive loss of 1 nod
