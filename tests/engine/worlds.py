@@ -103,9 +103,9 @@ def nodes(draw: st.DrawFn, name: str) -> Node:
         if (value := draw(maybe(st.sampled_from(values)))) is not None
     }
     allocatable: dict[str, str | int | float] = {
-        "cpu": draw(st.sampled_from(("1", "500m", "2", "0"))),
-        "memory": draw(st.sampled_from(("1Gi", "500M", "2147483648", "1.5Gi", "0"))),
-        "pods": draw(st.sampled_from((1, 3, 110))),
+        "cpu": draw(st.sampled_from(("2", "500m", "1", "2", "4", "0"))),
+        "memory": draw(st.sampled_from(("1Gi", "500M", "2147483648", "1.5Gi", "4Gi", "0"))),
+        "pods": draw(st.sampled_from((2, 110, 110, 110))),
     }
     if draw(st.booleans()):
         allocatable[GPU] = draw(st.sampled_from(("0", "1", "2")))
@@ -113,8 +113,8 @@ def nodes(draw: st.DrawFn, name: str) -> Node:
         name,
         labels,
         allocatable=allocatable,
-        taints=draw(st.just(()) | st.lists(taints(), max_size=3)),
-        cordoned=draw(st.integers(0, 5)) == 0,
+        taints=draw(st.just(()) | st.just(()) | st.lists(taints(), max_size=3)),
+        cordoned=draw(st.integers(0, 9)) == 0,
         ready=draw(st.sampled_from((None, True, True, False))),
         created=draw(st.sampled_from((0.0, NOW - 60, NOW + 5))),
     )
@@ -124,9 +124,9 @@ def amounts() -> st.SearchStrategy[dict[str, str | int | float]]:
     return st.fixed_dictionaries(
         {},
         optional={
-            "cpu": st.sampled_from(("100m", "0.25", "1", "0")),
-            "memory": st.sampled_from(("64Mi", "100M", "1Gi", 1000)),
-            GPU: st.sampled_from(("0", "1")),
+            "cpu": st.sampled_from(("100m", "0.25", "0.5", "0")),
+            "memory": st.sampled_from(("64Mi", "100M", "256Mi", 1000)),
+            GPU: st.sampled_from(("0", "0", "1")),
         },
     )
 
@@ -192,8 +192,8 @@ def specs(draw: st.DrawFn) -> PodSpec:
     ]
     return PodSpec(
         priority=draw(st.sampled_from((None, 0, 10))),
-        node_selector=draw(st.none() | st.just({"role": "edge"})),
-        affinity=draw(st.none() | affinities()),
+        node_selector=draw(st.sampled_from((None, None, None, {"role": "edge"}))),
+        affinity=draw(st.none() | st.none() | affinities()),
         tolerations=tuple(draw(st.just([]) | st.lists(tolerations(), max_size=3))),
         containers=tuple(draw(containers(f"main-{n}")) for n in range(draw(st.integers(1, 2)))),
         init_containers=tuple(inits),
@@ -209,8 +209,8 @@ def pod_labels(draw: st.DrawFn) -> dict[str, str]:
             {}, optional={"app": st.sampled_from(("a", "b")), "zone": st.sampled_from(ZONES)}
         )
     )
-    for origin in draw(st.lists(st.sampled_from((*NODES, *WORKLOADS, "z1", "nobody")), max_size=2)):
-        labels[f"delay_{origin}"] = draw(st.sampled_from(("0", "0.5", "5", "25", "25", "600000", "fast")))
+    for origin in draw(st.lists(st.sampled_from((*(*NODES, *WORKLOADS, "z1") * 2, "nobody")), max_size=2)):
+        labels[f"delay_{origin}"] = draw(st.sampled_from((*("0", "0.5", "5", "25", "600000") * 4, "fast")))
     return labels
 
 
@@ -407,6 +407,7 @@ _STATEMENTS: st.SearchStrategy[Statement] = st.one_of(
         st.booleans(),
     ),
     st.builds(Spread, st.sampled_from(_DOMAINS), st.integers(1, 2), st.none() | st.just(2), _SOFT),
+    st.builds(Spread, st.just(_DOMAINS[1]), st.just(1), st.none(), st.none()),
     st.builds(
         Cardinality,
         st.sampled_from(Bound),
@@ -435,11 +436,11 @@ def tries(draw: st.DrawFn) -> Try:
 @st.composite
 def policies(draw: st.DrawFn) -> CheckedPolicy:
     rules = []
-    for name in _RULES[: draw(st.integers(0, 3))]:
-        statements = draw(st.lists(_STATEMENTS, min_size=1, max_size=3))
+    for name in _RULES[: draw(st.sampled_from((0, 1, 2, 2, 3)))]:
+        statements = draw(st.lists(_STATEMENTS, min_size=1, max_size=2))
         if draw(st.integers(0, 2)) == 0:
             statements.append(draw(tries()))
-        rules.append(Rule(name, draw(st.none() | POD_CONDITIONS), tuple(statements)))
+        rules.append(Rule(name, draw(st.none() | st.none() | POD_CONDITIONS), tuple(statements)))
     return CheckedPolicy(
         node_sets=tuple(NodeSet(name, draw(NODE_SETS)) for name in _SETS), rules=tuple(rules)
     )
