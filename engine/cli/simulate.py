@@ -18,10 +18,10 @@ from engine.cli.progress import progress
 from engine.cli.report import console_for_people, show_notes, show_rows, show_summary, show_timeline
 from engine.cli.timeline import Entry, timeline
 from engine.cluster.simulated import Delays, Options, Scenario, ScenarioError, SimulatedCluster, load_scenario
-from engine.cluster.simulated.durations import DurationError, seconds
 from engine.cluster.simulated.happenings import Happening
 from engine.compile import Plan, compile_policy
 from engine.delay import DelayFileError, DelayMap
+from engine.durations import DurationError, seconds
 from engine.scheduler.simulation import Simulation
 from engine.settings import Settings
 from grammar import check_paths

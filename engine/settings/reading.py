@@ -11,7 +11,7 @@ from typing import Any, cast
 import jsonschema
 from jsonschema.protocols import Validator
 
-from engine.cluster.simulated.durations import DurationError, seconds, text
+from engine.durations import DurationError, seconds, text
 from engine.settings.schema import published_schema
 from engine.settings.tree import NAME_PATTERN, SECTIONS, Setting, Settings, key_of
 from engine.suggest import suggestion

@@ -7,7 +7,7 @@ import json
 from importlib import resources
 from typing import Any, cast
 
-from engine.cluster.simulated.durations import PATTERN, text
+from engine.durations import PATTERN, text
 from engine.settings.tree import NAME_PATTERN, SECTIONS, Setting, Settings, key_of
 
 SCHEMA_FILE = "settings.schema.json"

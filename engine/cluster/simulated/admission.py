@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from engine.cluster.simulated.durations import DurationError, seconds
 from engine.cluster.simulated.refusals import bad_request, forbidden, invalid
+from engine.durations import DurationError, seconds
 from engine.manifests.objects import FullPodSpec, PriorityClass, TimedToleration
 from engine.model.objects import (
     Condition,

@@ -21,11 +21,11 @@ from engine.clock import utc
 from engine.cluster.protocol import ClusterEvent, EventType
 from engine.cluster.simulated.admission import FAILS_AFTER, RUNS_FOR, full_spec, with_condition
 from engine.cluster.simulated.agenda import Agenda, Appointment
-from engine.cluster.simulated.durations import seconds
 from engine.cluster.simulated.options import Options
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.selection import affinity_holds, conflicts, host_ports, untolerated
 from engine.cluster.simulated.store import PodName, Store, controller_of, ended
+from engine.durations import seconds
 from engine.model.objects import Condition, ContainerStatus, Node, Pod, PodStatus
 from engine.model.quantity import amount, parse
 from engine.model.requests import pod_requests

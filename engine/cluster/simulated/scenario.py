@@ -13,10 +13,10 @@ from engine.cluster.errors import ApiError
 from engine.cluster.simulated.admission import FAILS_AFTER, RUNS_FOR, SYSTEM_CLASSES
 from engine.cluster.simulated.clock import DEFAULT_START, VirtualClock
 from engine.cluster.simulated.cluster import SimulatedCluster
-from engine.cluster.simulated.durations import DurationError, seconds
 from engine.cluster.simulated.happenings import Happening, SwapDelays
 from engine.cluster.simulated.options import Options
 from engine.delay import DelayMap, load
+from engine.durations import DurationError, seconds
 from engine.manifests import Item, ManifestError, Problem, read
 from engine.manifests.objects import FullPodSpec, Namespace, PodDisruptionBudget, PriorityClass
 from engine.model.objects import Node, ObjectMeta, Pod

@@ -9,7 +9,6 @@ from typing import Any
 
 from engine.cluster.simulated.clock import DEFAULT_START
 from engine.cluster.simulated.compact import nodes_of, parse_taint, pod_of
-from engine.cluster.simulated.durations import seconds
 from engine.cluster.simulated.happenings import (
     Action,
     Apply,
@@ -27,6 +26,7 @@ from engine.cluster.simulated.lifecycle import REGION, ZONE
 from engine.cluster.simulated.options import Options
 from engine.cluster.simulated.scenario import Delays, Scenario, ScenarioError, check_items
 from engine.cluster.simulated.violations import violations
+from engine.durations import seconds
 from engine.manifests import Item, ManifestError, Problem, read
 from engine.manifests.kinds import Object
 from engine.manifests.problems import dotted

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cluster.simulated.durations import DurationError, seconds, text
+from engine.durations import DurationError, seconds, text
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from engine.cluster.simulated import (
     load_scenario,
     parse_scenario,
 )
-from engine.cluster.simulated.durations import seconds
 from engine.cluster.simulated.happenings import Happening
 from engine.cluster.simulated.violations import schema
+from engine.durations import seconds
 from engine.manifests.objects import Deployment
 from engine.model.objects import Node, Pod, Taint
 
