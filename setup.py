@@ -38,6 +38,8 @@ setup(
         "click>=8.2,<9",
         # Tables, colours and progress, on a terminal only.
         "rich>=14,<16",
+        # The text of /metrics; the numbers are ours, and plain.
+        "prometheus_client>=0.22,<1",
         # Manifests and scenarios; the kubernetes client already depends on it.
         "pyyaml>=6,<7",
     ],

@@ -149,6 +149,12 @@ class Loop:
         """How many bindings wait or are under way."""
         return self._binder.pending
 
+    def dead(self) -> list[str]:
+        """Threads that ended although nobody told them to."""
+        if self._ending or self.standing is Standing.LOST:
+            return []
+        return [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
+
     def stop(self) -> None:
         """Begin to end: may be called from a signal handler, and more than once."""
         # No Event here: a signal that comes while its lock is held by this very thread would wait for ever.
@@ -241,12 +247,19 @@ class Loop:
                 plan = self._policies.refresh(now)
                 if plan is not None:
                     self._inbox.put(PlanChanged(plan))
-                delays = self._delay_files.refresh(now) if self._delay_files is not None else None
-                if delays is not None:
-                    log.info("delays changed: %d endpoints", len(delays.names))
-                    self._inbox.put(DelaysChanged(delays))
+                if self._delay_files is not None:
+                    self._refresh_delays(self._delay_files, now)
             except Exception:  # a fault of ours must not end the refreshing
                 log.exception("reading policies and delays again failed unexpectedly")
+
+    def _refresh_delays(self, files: DelayFileSource, now: float) -> None:
+        was_bad = files.trouble is not None
+        delays = files.refresh(now)
+        if delays is not None:
+            log.info("delays changed: %d endpoints", len(delays.names))
+            self._inbox.put(DelaysChanged(delays))
+        elif was_bad and files.trouble is None:
+            log.info("the delay files are good again, and say what is in force")
 
     def _thread(self, name: str, run: Callable[[threading.Event], None]) -> threading.Thread:
         return threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)

@@ -49,6 +49,14 @@ class Metrics(Protocol):
         """How many pods wait in each part of the queue; told about once a second."""
         ...
 
+    def plan_in_force(self, rules: int) -> None:
+        """Other policies are in force, with so many rules."""
+        ...
+
+    def delays_in_force(self, endpoints: int) -> None:
+        """Other delays are in force, of so many endpoints."""
+        ...
+
 
 class Unmeasured:
     """Takes nothing in."""
@@ -66,6 +74,12 @@ class Unmeasured:
         """Nothing."""
 
     def queued(self, counts: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def plan_in_force(self, rules: int) -> None:
+        """Nothing."""
+
+    def delays_in_force(self, endpoints: int) -> None:
         """Nothing."""
 
 

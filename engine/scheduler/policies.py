@@ -32,6 +32,11 @@ class PolicySource:
         self._looked = float("-inf")
         self._read = float("-inf")
 
+    @property
+    def good(self) -> bool:
+        """Whether the files, as they were read last, have no errors."""
+        return self._result is None or self._result.policy is not None
+
     def open(self, now: float) -> Result:
         """The first result, good or bad.
 

@@ -95,12 +95,22 @@ class Scheduler:
         self._observer = observer
         self._metrics = metrics
         self._synced: set[ResourceKind] = set()
+        self._trouble: dict[ResourceKind, str] = {}
         self._binding: dict[PodKey, _UnderWay] = {}
 
     @property
     def synced(self) -> bool:
         """Whether pods and nodes have been listed once; before that nothing is decided."""
         return self._synced >= _NEEDED
+
+    @property
+    def listed(self) -> frozenset[ResourceKind]:
+        """What has been listed once."""
+        return frozenset(self._synced)
+
+    def trouble(self, kind: ResourceKind) -> str:
+        """Why what is known of a kind may be old, "" where it is not."""
+        return self._trouble.get(kind, "")
 
     @property
     def queue(self) -> SchedulingQueue:
@@ -140,14 +150,17 @@ class Scheduler:
                 self._synced.add(kind)
             case PlanChanged(plan):
                 self._placer.swap_plan(plan)
+                self._metrics.plan_in_force(len(plan.policy.rules))
                 self._queue.wake_all(now)
             case DelaysChanged(delays):
                 self._placer.swap_delays(delays)
+                self._metrics.delays_in_force(len(delays.names))
                 self._queue.wake(Depends.DELAY, now)
             case Trouble(kind, text):
+                self._trouble[kind] = text  # which the reflector has told
                 self._metrics.watching(kind, well=False)
-                log.debug("what is known of %s may be old: %s", kind.value, text)  # the reflector has told
             case Recovered(kind):
+                self._trouble.pop(kind, None)
                 self._metrics.watching(kind, well=True)
 
     def _pod(self, pod: Pod, now: float) -> None:
