@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from engine.clock import Clock
 from engine.cluster.leader import Elector, Standing
@@ -75,12 +76,10 @@ class Running:
     def ready(self) -> Health:
         """Whether it can do its work; once it can, trouble with files or watches is shown and changes nothing."""
         checks = [
-            Check(f"list-{kind.value}", lambda kind=kind: self._unlisted(kind)) for kind in ResourceKind
-        ]  # type: ignore[misc]
-        checks += [
+            *(Check(f"list-{kind.value}", partial(self._unlisted, kind)) for kind in ResourceKind),
             Check("shutdown", lambda: "ending" if self.loop.ending else ""),
             *(
-                Check(f"watch-{kind.value}", lambda kind=kind: self.loop.scheduler.trouble(kind), vital=False)  # type: ignore[misc]
+                Check(f"watch-{kind.value}", partial(self._broken, kind), vital=False)
                 for kind in ResourceKind
             ),
             Check("policies", self._policies, vital=False),
@@ -101,6 +100,9 @@ class Running:
         if kind in self.loop.scheduler.listed:
             return ""
         return self.loop.scheduler.trouble(kind) or "not listed yet"
+
+    def _broken(self, kind: ResourceKind) -> str:
+        return self.loop.scheduler.trouble(kind)
 
     def _policies(self) -> str:
         return "" if self.policies.good else "the files have errors; the last good policies are in force"
