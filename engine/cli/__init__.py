@@ -10,6 +10,8 @@ from typing import Final
 
 import click
 
+from engine.cli.command import misuse
+
 _COMMANDS: Final = {
     "lint": "check policies before they are mounted",
     "simulate": "place pods on a simulated cluster, with reasons",
@@ -19,6 +21,18 @@ _COMMANDS: Final = {
 
 class _Lazy(click.Group):
     """Imports a subcommand when it is needed, so that none waits for what only another uses."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it; wrong use ends in a status that is no outcome of a subcommand."""
+        with misuse():
+            return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the same status for a name that is none."""
+        with misuse():
+            return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
         """In the order in which an operator needs them."""
