@@ -197,5 +197,6 @@ def _fewest(raw: Vector) -> Vector:
     lowest, highest = raw.min(), raw.max()
     if highest == 0:
         return np.full_like(raw, MAX_SCORE)
-    scores = MAX_SCORE * (highest + lowest - raw) // highest
+    # Exact, as all are whole numbers far below 2⁵³; and several times as fast as a floor division of floats.
+    scores = np.floor(MAX_SCORE * (highest + lowest - raw) / highest)
     return scores
