@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
+from engine.constraints.resources import BalancedAllocation, LeastAllocated
 from engine.model.objects import ContainerPort
 from engine.state.columns import NodeError
 from tests.engine import build
@@ -114,33 +116,52 @@ def test_a_port_that_two_pods_hold_is_free_when_both_are_gone() -> None:
     assert bench.where(pod(ports=[port(80)])) == "n"
 
 
-def score(requests: Amounts, allocatable: Amounts, *, used: Amounts | None = None) -> float:
-    bench = Bench([node("n", allocatable={**allocatable, "pods": "9"})])
+def score(
+    requests: Amounts, allocatable: Amounts, *, used: Amounts | None = None
+) -> tuple[float, float | None]:
+    """Least allocated and balanced allocation; None for the latter where it does not apply."""
+    cache = Bench([node("n", allocatable={**allocatable, "pods": "9"})]).cache
     if used:
-        bench.cache.put_pod(pod("old", requests=used, on="n"))
-    return bench.place(pod(requests=requests)).score
+        cache.put_pod(pod("old", requests=used, on="n"))
+    shape = cache.put_pod(pod(requests=requests)).shape
+    first = np.array([0])
+    least = float(LeastAllocated(shape, cache.columns).raw(first)[0])
+    if not BalancedAllocation.applies(shape):
+        return least, None
+    return least, float(BalancedAllocation(shape, cache.columns).raw(first)[0])
 
 
-TAINTS_ALONE = 300.0
-SCORES: dict[str, tuple[Amounts, Amounts, Amounts | None, float]] = {
-    "half of both, in balance": ({"cpu": "1", "memory": "1Gi"}, {"cpu": "2", "memory": "2Gi"}, None, 50 + 75),
-    "whole numbers": ({"cpu": "1", "memory": "1Gi"}, {"cpu": "3", "memory": "3Gi"}, None, 66 + 75),
-    "out of balance": ({"cpu": "1", "memory": "0"}, {"cpu": "1", "memory": "1Gi"}, None, 50 + 50),
+SCORES: dict[str, tuple[Amounts, Amounts, Amounts | None, tuple[float, float | None]]] = {
+    "half of both, in balance": (
+        {"cpu": "1", "memory": "1Gi"},
+        {"cpu": "2", "memory": "2Gi"},
+        None,
+        (50, 75),
+    ),
+    "whole numbers": ({"cpu": "1", "memory": "1Gi"}, {"cpu": "3", "memory": "3Gi"}, None, (66, 75)),
+    "out of balance": ({"cpu": "1", "memory": "0"}, {"cpu": "1", "memory": "1Gi"}, None, (50, 50)),
     "back into balance": (
         {"cpu": "0", "memory": "1Gi"},
         {"cpu": "2", "memory": "2Gi"},
         {"cpu": "1", "memory": "0"},
-        50 + 87,
+        (50, 87),
     ),
-    "absent requests count a default, and no balance": ({}, {"cpu": "1", "memory": "2000Mi"}, None, 90),
-    "without cpu, memory alone": ({"memory": "1Gi"}, {"memory": "4Gi"}, None, 75 + 75),
-    "with neither": ({}, {}, None, 0),
+    "absent requests count a default, and no balance": (
+        {},
+        {"cpu": "1", "memory": "2000Mi"},
+        None,
+        (90, None),
+    ),
+    "without cpu, memory alone": ({"memory": "1Gi"}, {"memory": "4Gi"}, None, (75, 75)),
+    "with neither": ({}, {}, None, (0, None)),
 }
 
 
 @pytest.mark.parametrize(("requests", "room", "used", "expected"), SCORES.values(), ids=SCORES)
-def test_stock_score(requests: Amounts, room: Amounts, used: Amounts | None, expected: float) -> None:
-    assert score(requests, room, used=used) == TAINTS_ALONE + expected
+def test_stock_score(
+    requests: Amounts, room: Amounts, used: Amounts | None, expected: tuple[float, float | None]
+) -> None:
+    assert score(requests, room, used=used) == expected
 
 
 def test_the_emptier_node_is_better() -> None:
