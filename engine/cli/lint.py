@@ -9,27 +9,12 @@ from typing import Literal
 
 import click
 
+from engine.cli.command import MISUSED, Command
 from grammar import CODES, check_paths, page
 from grammar.render import as_json, count, summary, text
 
-CLEAN, FAILED, WARNINGS, ERRORS = 0, 1, 2, 3
+CLEAN, FAILED, WARNINGS, ERRORS = 0, MISUSED, 2, 3
 """The exit statuses; they are the same whatever the format."""
-
-
-class _Misuse(click.UsageError):
-    """Wrong use; click's own status for it, 2, means warnings here."""
-
-    exit_code = FAILED
-
-
-class _Lint(click.Command):
-    """A command whose wrong use ends in `FAILED`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            raise _Misuse(error.format_message(), error.ctx) from error
 
 
 def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -48,7 +33,7 @@ def _is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-@click.command(cls=_Lint)
+@click.command(cls=Command)
 @click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
@@ -74,7 +59,11 @@ def lint(paths: tuple[Path, ...], form: Literal["text", "json"], fail_on: str | 
 
     Ends with 0 where there is no error, 3 where there are errors, 2 where there are warnings and --fail-on warning was
     asked for, 1 where the tool itself failed.
-    """
+
+    \b
+    berth lint policies/edge.policy
+    berth lint --explain P203
+    """  # noqa: D301  (click's mark for text that is not to be wrapped)
     result = check_paths(paths)
     names = [name for name, _ in result.sources]
     if form == "json":
