@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import Mismatch, Untolerated, Value
 from engine.model.objects import NodeSelectorTerm, Requirement, Taint, Toleration
 from engine.model.shape import Shape
 from engine.model.well_known import UNSCHEDULABLE
@@ -41,6 +42,10 @@ class NodeUnschedulable:
     def reasons(self, refused: Slots) -> Counter[str]:
         """One sentence for all."""
         return Counter({"node(s) were unschedulable": len(refused)})
+
+    def values(self, slot: int) -> tuple[Value, ...]:  # noqa: ARG002
+        """That it is cordoned."""
+        return (Mismatch("spec.unschedulable", True, "false"),)
 
 
 class NodeName:
@@ -107,6 +112,15 @@ class TaintToleration:
     def reasons(self, refused: Slots) -> Counter[str]:
         """One sentence for all."""
         return Counter({"node(s) had untolerated taint(s)": len(refused)})
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The taints that the pod does not tolerate."""
+        columns = self._columns
+        return tuple(
+            Untolerated(taint.key, taint.value, taint.effect)
+            for taint in columns.taint_sets[columns.taint_ids[slot]]
+            if not self._bearable((taint,))
+        )
 
     def _bearable(self, taints: tuple[Taint, ...]) -> bool:
         return all(
@@ -178,6 +192,19 @@ class NodeAffinity:
         """One sentence for all."""
         return Counter({"node(s) didn't match Pod's node affinity/selector": len(refused)})
 
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The labels of the selector that don't match; else those of the term that lacks the least."""
+        columns, labels = self._columns, self._columns.labels.of(slot)
+        selector = tuple(
+            Mismatch(f'label "{key}"', labels.get(key), f"== {value}")
+            for key, value in self._selector
+            if labels.get(key) != value
+        )
+        if selector or self._terms is None:
+            return selector
+        lacking = [_lacking(term, columns, slot) for term in self._terms]
+        return min((one for one in lacking if one), key=len, default=())
+
 
 class NodeAffinityScore:
     """The weights of the preferred terms that match, summed."""
@@ -210,6 +237,27 @@ def term_matches(term: NodeSelectorTerm, columns: Columns, where: Where) -> Mask
     for requirement in term.match_fields or ():
         mask &= _field_matches(requirement, columns, where)
     return mask
+
+
+def _lacking(term: NodeSelectorTerm, columns: Columns, slot: int) -> tuple[Value, ...]:
+    """The expressions of a term that don't hold."""
+    where, labels = np.array([slot]), columns.labels
+    expressions = [
+        Mismatch(f'label "{one.key}"', labels.of(slot).get(one.key), _wanted(one))
+        for one in term.match_expressions or ()
+        if not _label_matches(one, labels.column(one.key), where)[0]
+    ]
+    fields = [
+        Mismatch(f"field {one.key}", columns.names[slot], _wanted(one))
+        for one in term.match_fields or ()
+        if not _field_matches(one, columns, where)[0]
+    ]
+    return (*expressions, *fields)
+
+
+def _wanted(requirement: Requirement) -> str:
+    values = ", ".join(requirement.values or ())
+    return f"{requirement.operator} [{values}]" if values else requirement.operator
 
 
 def _label_matches(requirement: Requirement, column: LabelColumn, where: Where) -> Mask:

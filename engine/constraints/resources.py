@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import PortTaken, Room, Value
 from engine.model.shape import HostPort, Shape
 from engine.model.well_known import ANY_ADDRESS
 from engine.state.columns import PODS, SCORED, Columns
@@ -45,6 +46,15 @@ class NodePorts:
         """One sentence for all."""
         return Counter({"node(s) didn't have free ports for the requested pod ports": len(refused)})
 
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The ports that are taken."""
+        taken = self._columns.ports
+        return tuple(
+            PortTaken(port.protocol, port.port, port.ip)
+            for port in self._ports
+            if (held := taken.get((port.protocol, port.port), {}).get(slot)) and _conflict(port, held)
+        )
+
 
 def _conflict(port: HostPort, addresses: dict[str, int]) -> bool:
     return port.ip == ANY_ADDRESS or port.ip in addresses or ANY_ADDRESS in addresses
@@ -78,6 +88,21 @@ class NodeResourcesFit:
             if short:
                 reasons["Too many pods" if resource == PODS else f"Insufficient {resource}"] = short
         return reasons
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The resources that are short."""
+        columns = self._columns
+        where = np.array([slot])
+        return tuple(
+            Room(
+                resource,
+                value,
+                int(columns.resource(columns.used, resource)[slot]),
+                int(columns.resource(columns.allocatable, resource)[slot]),
+            )
+            for resource, value in self._requests
+            if not self._fits(resource, value, where)[0]
+        )
 
     def _fits(self, resource: str, value: int, where: Where) -> Mask:
         columns = self._columns
