@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.citation import Citation
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import DomainCount, Value
 from engine.state.census import Census
 from engine.state.columns import Columns
 from engine.state.labels import LabelColumn, Where
 from grammar.policy import Bound, Domain
+
+_COUNTED: Final = "the pods that the rule counts"
 
 
 class Domains:
@@ -56,6 +60,15 @@ class Domains:
         """How many of the slots are in no domain."""
         return 0 if self._column is None else int(np.count_nonzero(self._column.codes[slots] < 0))
 
+    def told(self, slot: int, *, least: int | None = None, most: int | None = None) -> DomainCount:
+        """What the domain of a slot holds, and how many it should."""
+        counts = self.counts()
+        if self._column is None:
+            return DomainCount("node", self.columns.names[slot], _COUNTED, int(counts[slot]), least, most)
+        code = int(self._column.codes[slot])
+        value, pods = (self._column.values[code], int(counts[code])) if code >= 0 else (None, 0)
+        return DomainCount(self._column.key, value, _COUNTED, pods, least, most)
+
     def lacking(self) -> str:
         """What a node in no domain lacks."""
         return f'node(s) without the label "{self.domain.label}"'
@@ -90,6 +103,10 @@ class AtMost:
             full = f"node(s) whose {self._domains.domain.name} has more than {self._number} such pod(s)"
         return _reasons(self._domains, refused, full, self.citation)
 
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The domain's pods."""
+        return (self._domains.told(slot, most=self._number - self._self),)
+
 
 class AtMostOnNode:
     """`AtMost` over single nodes: what happens elsewhere changes nothing, so it is kept up slot by slot."""
@@ -110,6 +127,10 @@ class AtMostOnNode:
     def reasons(self, refused: Slots) -> Counter[str]:
         """Full nodes."""
         return self._inner.reasons(refused)
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The node's pods."""
+        return self._inner.values(slot)
 
 
 class AtLeast:
@@ -136,6 +157,10 @@ class AtLeast:
         few = f"node(s) whose {self._domains.domain.name} has fewer than {self._number} such pod(s)"
         return _reasons(self._domains, refused, few, self.citation)
 
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The domain's pods."""
+        return (self._domains.told(slot, least=self._number - self._self),)
+
 
 class Together:
     """``together per DOMAIN``: where the others are; anywhere in a domain while there are none."""
@@ -160,6 +185,10 @@ class Together:
         """Other domains, and nodes in none."""
         apart = f"node(s) in another {self._domains.domain.name} than the other pods of the rule"
         return _reasons(self._domains, refused, apart, self.citation)
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """That the domain has none of the pods."""
+        return (self._domains.told(slot, least=1),)
 
 
 class Spread:
@@ -203,6 +232,10 @@ class Spread:
         if self._few:
             full = f"node(s) whose {name} is full while fewer than {self._least} {name}s can take the pod"
         return _reasons(self._domains, refused, full, self.citation)
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The domain's pods."""
+        return (self._domains.told(slot, most=self._skew + self._lowest - self._self),)
 
 
 def _reasons(domains: Domains, refused: Slots, sentence: str, citation: Citation) -> Counter[str]:

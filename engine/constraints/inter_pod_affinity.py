@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import DomainCount, Value
 from engine.model.pod_terms import PodSelection, PodTerm
 from engine.model.shape import Shape
 from engine.state.cache import Cache
@@ -172,6 +173,26 @@ class InterPodAffinity:
             reasons[sentence] = int(before - np.count_nonzero(left))
         return +reasons
 
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The terms that are violated, with the pods of the node's domain."""
+        where = np.array([slot])
+        found: list[Value] = []
+        if self._near is not None and not self._near_passes(where)[0]:
+            for column in self._near_columns:
+                counts = self._near.by_domain(column.key)
+                # Where the pod may be the first of its kind, nodes without the label are all that is refused.
+                if column.codes[slot] < 0 or not counts[column.codes[slot]]:
+                    found.append(_told(column, counts, slot, "the pods of its affinity", least=1))
+        for tally, column in self._apart:
+            counts = tally.by_domain(column.key)
+            if column.codes[slot] >= 0 and counts[column.codes[slot]]:
+                found.append(_told(column, counts, slot, "the pods of its anti-affinity", most=0))
+        for held in self._against.refresh():
+            counts = held.by_domain()
+            if held.column.codes[slot] >= 0 and counts[held.column.codes[slot]]:
+                found.append(_told(held.column, counts, slot, "pods whose anti-affinity means it", most=0))
+        return tuple(found)
+
 
 class InterPodAffinityScore:
     """Nearer to more of the pods that it would rather be with, or that would rather be with it, is better.
@@ -211,6 +232,20 @@ class InterPodAffinityScore:
                 part: Vector = np.append(counts, 0).astype(np.float64).take(column.codes[where], mode="wrap")
                 scores = part if scores is None else scores + part
         return _SAME if scores is None else scores
+
+
+def _told(
+    column: LabelColumn,
+    counts: Counts,
+    slot: int,
+    counted: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+) -> DomainCount:
+    code = int(column.codes[slot])
+    value, pods = (column.values[code], int(counts[code])) if code >= 0 else (None, 0)
+    return DomainCount(column.key, value, counted, pods, least, most)
 
 
 def _add(sums: dict[LabelColumn, Counts], column: LabelColumn, counts: Counts) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from engine.constraints.nodes import NodeAffinity, TaintToleration
 from engine.constraints.protocol import Depends, Filter, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import DomainCount, Value
 from engine.model.pod_terms import Spread
 from engine.model.selectors import NOTHING, Selector
 from engine.model.shape import Shape
@@ -128,13 +129,24 @@ class _Counted:
             self._within = within
         return self._present
 
-    def verdicts(self) -> Mask:
-        """By domain: whether one more pod keeps within the skew."""
+    def most(self) -> int:
+        """How many pods a domain may hold that is to take one more."""
         counts, present, spread = self.by_domain(), self.present(), self.spread
         among = counts[present]
         lowest = int(among.min()) if len(among) and len(among) >= spread.min_domains else 0
-        verdicts: Mask = counts <= spread.max_skew + lowest - spread.itself
+        return spread.max_skew + lowest - spread.itself
+
+    def verdicts(self) -> Mask:
+        """By domain: whether one more pod keeps within the skew."""
+        verdicts: Mask = self.by_domain() <= self.most()
         return verdicts
+
+    def told(self, slot: int) -> DomainCount:
+        """What the domain of a slot holds and may hold."""
+        code = int(self.column.codes[slot])
+        value = self.column.values[code] if code >= 0 else None
+        pods = int(self.by_domain()[code]) if code >= 0 else 0
+        return DomainCount(self.column.key, value, "the pods that are spread", pods, most=self.most())
 
 
 class PodTopologySpread:
@@ -173,6 +185,11 @@ class PodTopologySpread:
             reasons[sentence] += int(np.count_nonzero(~passes & ~absent))
             left = left[passes]
         return +reasons
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The constraints that don't hold, with the pods of the node's domain."""
+        where = np.array([slot])
+        return tuple(counted.told(slot) for counted in self._counted if not self._passes(counted, where)[0])
 
 
 class PodTopologySpreadScore:
