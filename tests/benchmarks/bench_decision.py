@@ -90,7 +90,9 @@ def pod(number: int) -> Pod:
         ),
         PodSpec(
             containers=(
-                Container(name="main", resources=ResourceRequirements(requests={"cpu": "10m", "memory": "16Mi"})),
+                Container(
+                    name="main", resources=ResourceRequirements(requests={"cpu": "10m", "memory": "16Mi"})
+                ),
             )
         ),
     )
@@ -127,7 +129,9 @@ def main() -> None:
     """Measure each size and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nodes", nargs="*", type=int, default=[1000, 5000, 20_000, 100_000])
-    parser.add_argument("--decisions", type=int, default=3000, help="decisions at each size (1000000 for memory)")
+    parser.add_argument(
+        "--decisions", type=int, default=3000, help="decisions at each size (1000000 for memory)"
+    )
     arguments = parser.parse_args()
     print(f"{'nodes':>8} {'median µs':>10} {'p99 µs':>10} {'RSS growth MiB':>15}")
     for nodes in arguments.nodes:
