@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from engine.model.objects import Pod
 from engine.placement import Decision
 from engine.state.cache import Cache
-from grammar.policy import CheckedPolicy
-from tests.engine import worlds
+from tests.engine import random_policies, worlds
 from tests.engine.naive import policies as naive
-from tests.engine.naive.world import World
 from tests.engine.placement.compare import first_refusals, fresh, place
 
 
@@ -33,15 +32,13 @@ def agree(decision: Decision, expected: naive.Outcome, cache: Cache) -> None:
         assert decision.retry_ms == expected.retry_ms
 
 
-@given(
-    worlds.worlds(),
-    worlds.policies(),
-    st.sampled_from(("new", "web")).flatmap(worlds.pods),
-    st.sampled_from((0.0, 5000.0, 60_000.0)),
-)
-def test_same_as_naive(world: World, policy: CheckedPolicy, pod: Pod, waited: float) -> None:
+@given(st.integers(0, 2**32))
+def test_same_as_naive(seed: int) -> None:
+    r = Random(seed)
+    world, policy, pod = worlds.world(r), random_policies.policy(r), worlds.pod(r, r.choice(("new", "web")))
+    waited = r.choice((0.0, 5000.0, 60_000.0))
     world.put_pod(pod)
     placer, cache = fresh(world, policy)
     decision = place(placer, cache, pod, worlds.NOW, waited)
-    note(repr(decision))
+    note(f"{policy}\n{world}\n{pod}\n{decision}")
     agree(decision, naive.place(policy, world, pod, worlds.NOW, waited), cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
 import numpy as np
@@ -20,6 +21,7 @@ from tests.engine import worlds
 from tests.engine.naive import kubernetes
 from tests.engine.naive.world import World, workload_name
 from tests.engine.placement.compare import cache_of, content, delay_map, fresh, place
+from tests.engine.random_policies import policy
 
 Step = tuple[str, int, int]
 
@@ -54,18 +56,22 @@ KINDS = (
 NAMES = ("web", "p1", "p2", "p3", "p4")
 
 
-@st.composite
-def histories(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> History:
-    names = worlds.NODES[:4]
-    small = st.integers(0, 11)
+def history(seed: int, steps: list[Step]) -> History:
+    r = Random(seed)
     return History(
-        nodes=[draw(worlds.nodes(name)) for name in names for _ in range(2)],
-        pods=[draw(worlds.pods(name)) for name in NAMES],
-        updates=[draw(worlds.pods(name, ("unknown",))) for name in NAMES[:3]],
-        policies=[draw(worlds.policies()) for _ in range(2)],
-        delays=[draw(worlds.delays()) for _ in range(2)],
-        steps=draw(st.lists(st.tuples(st.sampled_from(kinds), small, small), min_size=6, max_size=20)),
+        nodes=[worlds.node(r, name) for name in worlds.NODES[:4] for _ in range(2)],
+        pods=[worlds.pod(r, name) for name in NAMES],
+        updates=[worlds.pod(r, name, ("unknown",)) for name in NAMES[:3]],
+        policies=[policy(r) for _ in range(2)],
+        delays=[worlds.delays(r) for _ in range(2)],
+        steps=steps,
     )
+
+
+def histories(kinds: tuple[str, ...] = KINDS) -> st.SearchStrategy[History]:
+    small = st.integers(0, 11)
+    steps = st.lists(st.tuples(st.sampled_from(kinds), small, small), min_size=6, max_size=30)
+    return st.builds(history, st.integers(0, 2**32), steps)
 
 
 class Run:
@@ -159,9 +165,9 @@ class Run:
 
 
 @given(histories())
-def test_decides_as_if_seen_for_the_first_time(history: History) -> None:
-    run = Run(history)
-    for kind, one, other in history.steps:
+def test_decides_as_if_seen_for_the_first_time(happened: History) -> None:
+    run = Run(happened)
+    for kind, one, other in happened.steps:
         note(f"{kind} {one} {other}")
         run.step(kind, one, other)
     for pod in list(run.world.pods.values()):
@@ -170,13 +176,13 @@ def test_decides_as_if_seen_for_the_first_time(history: History) -> None:
 
 
 @given(histories(kinds=tuple(kind for kind in KINDS if not kind.startswith("place"))))
-def test_columns_equal_a_recount(history: History) -> None:
-    run = Run(history)
+def test_columns_equal_a_recount(happened: History) -> None:
+    run = Run(happened)
     restarted = FactRef(Subject.POD, "restarts", Kind.COUNT)
     condition = Compare(restarted, Operator.GT, Literal(0, Kind.COUNT))
     census = run.cache.census(PodSelector(condition, Moment()))
     census.by_domain("role").refresh()
-    for kind, one, other in history.steps:
+    for kind, one, other in happened.steps:
         note(f"{kind} {one} {other}")
         run.step(kind, one, other)
         census.by_domain("rack").refresh()
