@@ -48,7 +48,8 @@ def analyse(checked: policy.CheckedPolicy, used: set[str] | None) -> list[Diagno
                     "take it out, or use it: " + ("`try … then …`" if what != "domain" else "`… per …`"),
                 )
             )
-    return found
+    first = {(each.code, each.span): each for each in reversed(found)}
+    return [each for each in found if first[each.code, each.span] is each]
 
 
 def _nothing(condition: policy.Condition, what: str) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ reported at the block, once, and parsing goes on at the declaration.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
@@ -295,7 +295,9 @@ class _FileParser:
         self._close()
         if _braces(rest) > 0:
             # `} else {`: whatever it was to be, its body looks like that of the block that ended.
-            self._frames.append(_Frame(replace(closed, parsed=False, name=None), whole=False, orphan=True))
+            kind = closed.kind if closed.kind in ("rule", "for each") else "unknown"
+            header = Header(kind, closed.span, parsed=False)
+            self._frames.append(_Frame(header, whole=False, orphan=True))
 
     def _not_closed(self, header: Header, label: str, at: Span | None = None) -> None:
         related = () if at is None else (Note(at, label),)

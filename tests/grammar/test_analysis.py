@@ -124,6 +124,10 @@ DOUBTFUL = {
         rule('require node.zone in ["a", "b"]', 'forbid node.zone == "a"', 'forbid node.zone == "b"'),
         ["P421"],
     ),
+    "a third that excludes two": (
+        rule('require node.zone == "a"', 'require node.zone in ["a"]', 'require node.zone == "b"'),
+        ["P421"],
+    ),
     "a regular expression": (rule('require node.labels has "app.*$"'), ["P428"]),
     "a star in a value": (rule('require node.labels["app"] == "web-*"'), ["P428"]),
 }
