@@ -336,6 +336,27 @@ class Namespace(Struct, frozen=True):
     metadata: ObjectMeta
 
 
+class BudgetSpec(Struct, frozen=True):
+    """Which pods a disruption budget protects."""
+
+    selector: LabelSelector | None = None
+
+
+class BudgetStatus(Struct, frozen=True):
+    """How many of them may go now, and which are on their way already, by name."""
+
+    disruptions_allowed: int = 0
+    disrupted_pods: dict[str, object] | None = None
+
+
+class PodDisruptionBudget(Struct, frozen=True):
+    """policy/v1 PodDisruptionBudget, as far as it says what a preemption would violate."""
+
+    metadata: ObjectMeta
+    spec: BudgetSpec = BudgetSpec()
+    status: BudgetStatus = BudgetStatus()
+
+
 class ServiceSpec(Struct, frozen=True):
     """Which pods a service sends to."""
 

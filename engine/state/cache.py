@@ -21,10 +21,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from engine.model.objects import Node, Pod, PodKey
 from engine.model.requests import pod_requests, scoring_requests
 from engine.model.shape import Shape, ShapeTable
+from engine.state.budgets import Budgets
 from engine.state.census import Census, Selects
+from engine.state.changes import ChangeLog
 from engine.state.columns import Columns
 from engine.state.memberships import Grouping, Memberships
 from engine.state.namespaces import Namespaces
+from engine.state.nominations import Nominations
 from engine.state.pods import Phase, PlacedPod
 from engine.state.tallies import Tallies
 from engine.state.workloads import Workloads
@@ -39,6 +42,9 @@ class Cache:
         namespaces: Their labels.
         memberships: What services and workloads say belongs together.
         tallies: Counts of placed pods that affinity and spread ask for, and the terms that placed pods hold.
+        budgets: Which pods should not be taken from their nodes.
+        nominations: Which pending pods have a node promised.
+        starts: The slots of pods whose start time became known, or changed.
     """
 
     def __init__(self, annotations: Iterable[str] = ()) -> None:
@@ -47,6 +53,9 @@ class Cache:
         self.namespaces = Namespaces()
         self.memberships = Memberships()
         self.tallies = Tallies(self.columns, self.namespaces)
+        self.budgets = Budgets()
+        self.nominations = Nominations(self.columns)
+        self.starts = ChangeLog()
         self._shapes = ShapeTable(frozenset(annotations))
         self._pods: dict[PodKey, PlacedPod] = {}
         self._by_node: dict[str, dict[PodKey, PlacedPod]] = {}
@@ -130,7 +139,9 @@ class Cache:
             placed = self._pods[key] = PlacedPod(pod, key, shape, requests, scoring, Phase.QUEUED)
             self.workloads.add(placed)
             self._move(placed, pod.spec.node_name, _phase(pod))
+            self._nominated(placed, "")
             return placed
+        told = placed.pod.status.nominated_node_name
         node, phase = pod.spec.node_name, _phase(pod)
         if not node and placed.phase is Phase.ASSUMED and phase is not Phase.TERMINATING:
             # The binding is on its way: what came is an older word, or a change of something else.
@@ -147,7 +158,10 @@ class Cache:
             and node == placed.node
             and (phase is Phase.TERMINATING) == (placed.phase is Phase.TERMINATING)
         ):
+            if placed.slot >= 0 and placed.pod.status.start_time != pod.status.start_time:
+                self.starts.touch(placed.slot)
             placed.pod, placed.phase = pod, phase
+            self._nominated(placed, told)
             return placed
         self._move(placed, "", Phase.QUEUED)
         if placed.shape is not shape:
@@ -156,6 +170,7 @@ class Cache:
             self.workloads.add(placed)
         placed.pod, placed.requests, placed.scoring = pod, requests, scoring
         self._move(placed, node, phase)
+        self._nominated(placed, told)
         return placed
 
     def remove_pod(self, key: PodKey) -> PlacedPod | None:
@@ -164,6 +179,7 @@ class Cache:
         if placed is not None:
             self._move(placed, "", placed.phase)
             self.workloads.remove(placed)
+            self.nominations.drop(key)
         return placed
 
     # What says which pods belong together
@@ -196,12 +212,24 @@ class Cache:
         if placed.phase is not Phase.QUEUED or placed.node:
             raise ValueError(f"pod {key} is {placed.phase.value}, only a queued pod can be assumed")
         self._move(placed, node, Phase.ASSUMED)
+        self.nominations.drop(key)
 
     def forget(self, key: PodKey) -> None:
         """Take back an assumption whose bind failed. A pod that was confirmed meanwhile stays where it is."""
         placed = self._pods.get(key)
         if placed is not None and placed.phase is Phase.ASSUMED:
             self._move(placed, "", Phase.QUEUED)
+            self.nominations.put(placed, placed.pod.status.nominated_node_name)
+
+    # Suppositions
+
+    def lift(self, placed: PlacedPod) -> None:
+        """Count a pod on its node no longer, and nothing else. For `engine.state.supposition` only, which undoes it."""
+        self._unsettle(placed)
+
+    def lower(self, placed: PlacedPod, slot: int) -> None:
+        """Count a pod in a slot, and nothing else. For `engine.state.supposition` only, which undoes it."""
+        self._settle(placed, slot)
 
     # Counting
 
@@ -238,6 +266,16 @@ class Cache:
             placed.shape = shape
 
     # Inside
+
+    def _nominated(self, placed: PlacedPod, told: str) -> None:
+        """Take over what the API server says of a nomination, where it says something new.
+
+        What it says while our own is on its way to it is old.
+        """
+        if placed.phase is not Phase.QUEUED:
+            self.nominations.drop(placed.key)
+        elif placed.pod.status.nominated_node_name != told:
+            self.nominations.put(placed, placed.pod.status.nominated_node_name)
 
     def _move(self, placed: PlacedPod, node: str, phase: Phase) -> None:
         """Take the pod from where it is to a node ("" for none), in a new phase, with all that is counted."""

@@ -36,6 +36,14 @@ class ChangeLog:
         self._base = self.version + 1
         self._slots.clear()
 
+    def rewind(self, version: int) -> None:
+        """Forget what was noted after ``version``, which was undone before anybody read it.
+
+        Too far back to be forgotten, it stays: readers look at those slots in vain.
+        """
+        if version >= self._base:
+            del self._slots[version - self._base :]
+
     def since(self, version: int) -> list[int] | None:
         """The slots that changed after ``version``, each once; None where the reader has to start over."""
         start = version - self._base
