@@ -9,7 +9,9 @@ import numpy as np
 from engine.compile.citation import Citation
 from engine.compile.conditions import Judge, NodeNumbers
 from engine.compile.origins import Origin
+from engine.compile.telling import FactsOf
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import DelayBeyond, Value
 from engine.state.labels import Where
 from grammar.policy import PreferScaled
 
@@ -17,11 +19,11 @@ from grammar.policy import PreferScaled
 class Require:
     """``require CONDITION``, or ``forbid``: what nobody knows passes neither."""
 
-    def __init__(self, citation: Citation, judge: Judge, forbid: bool) -> None:
+    def __init__(self, citation: Citation, judge: Judge, forbid: bool, facts: FactsOf | None = None) -> None:
         self.name = citation.rule
         self.citation = citation
         self.depends = judge.depends | Depends.NODE
-        self._judge, self._forbid = judge, forbid
+        self._judge, self._forbid, self._facts = judge, forbid, facts
 
     def passes(self, where: Where) -> Mask:
         """True where the condition is true (false, for ``forbid``)."""
@@ -40,6 +42,10 @@ class Require:
             }
         )
         return +reasons
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The facts that are not as the statement wants them."""
+        return self._facts(slot) if self._facts is not None else ()
 
 
 class WithinDelay(Require):
@@ -64,15 +70,21 @@ class WithinDelay(Require):
             reasons[f"{sentence} ({self.citation})"] = len(refused) - unmeasured
         return reasons
 
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The node's delay beside the limit."""
+        delay = float(self.origin.vector()[slot])
+        return (DelayBeyond(self.origin.name, None if np.isnan(delay) else delay, self.limit_ms),)
+
 
 class InNodeSet:
     """One step of a ``try``: only the nodes of that set."""
 
-    def __init__(self, citation: Citation, judge: Judge, set_name: str) -> None:
+    def __init__(self, citation: Citation, judge: Judge, set_name: str, facts: FactsOf | None = None) -> None:
         self.name = citation.rule
         self.citation = citation
         self.depends = judge.depends | Depends.NODE
-        self._judge, self._set = judge, set_name
+        self.set_name = set_name
+        self._judge, self._facts = judge, facts
 
     def passes(self, where: Where) -> Mask:
         """True in the set."""
@@ -80,7 +92,13 @@ class InNodeSet:
 
     def reasons(self, refused: Slots) -> Counter[str]:
         """One sentence for all."""
-        return Counter({f"node(s) outside {self._set}, which is tried now ({self.citation})": len(refused)})
+        return Counter(
+            {f"node(s) outside {self.set_name}, which is tried now ({self.citation})": len(refused)}
+        )
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """The facts that keep the node out of the set."""
+        return self._facts(slot) if self._facts is not None else ()
 
 
 class Prefer:

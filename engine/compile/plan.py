@@ -16,6 +16,7 @@ from engine.compile.requirements import Requirements
 from engine.compile.stages import stages
 from engine.compile.statements import Parts, add_statement, conditions_of, delays_of, selections_of
 from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
+from engine.compile.telling import FactsOf
 from engine.constraints.image_locality import ImageLocality
 from engine.constraints.inter_pod_affinity import InterPodAffinity, InterPodAffinityScore
 from engine.constraints.nodes import (
@@ -174,7 +175,12 @@ class BoundPlan:
             policies=tuple(parts.filters),
             stock=stock_scores(shape, self._cache),
             ranks=tuple(parts.scores),
-            stages=stages(tries, self.plan.policy, lambda condition: build(condition, context)),
+            stages=stages(
+                tries,
+                self.plan.policy,
+                lambda condition: build(condition, context),
+                lambda condition: FactsOf(condition, context),
+            ),
             origins=_unique(parts.origins),
             needed=_unique(parts.needed),
             trouble=trouble,

@@ -9,11 +9,15 @@ from engine.compile.citation import Citation
 from engine.compile.conditions import Judge
 from engine.compile.nodes import InNodeSet
 from engine.compile.requirements import Stage
+from engine.compile.telling import FactsOf
 from grammar.policy import CheckedPolicy, Condition, Rule, Try
 
 
 def stages(
-    tries: Sequence[tuple[Rule, Try]], policy: CheckedPolicy, judge: Callable[[Condition], Judge]
+    tries: Sequence[tuple[Rule, Try]],
+    policy: CheckedPolicy,
+    judge: Callable[[Condition], Judge],
+    facts: Callable[[Condition], FactsOf],
 ) -> tuple[Stage, ...]:
     """The stages of a pod, in the order in which they are tried.
 
@@ -24,11 +28,12 @@ def stages(
         tries: The ``try`` statements that bind the pod, with their rules.
         policy: Where the node sets are.
         judge: Makes a node set's condition ready.
+        facts: Tells why a node is not in a set of that condition.
     """
     if not tries:
         return (Stage(),)
     members = [
-        [_member(rule, statement, position, policy, judge) for position in range(len(statement.steps))]
+        [_member(rule, statement, position, policy, judge, facts) for position in range(len(statement.steps))]
         for rule, statement in tries
     ]
     combinations = product(*(range(len(statement.steps)) for _, statement in tries))
@@ -39,10 +44,16 @@ def stages(
 
 
 def _member(
-    rule: Rule, statement: Try, position: int, policy: CheckedPolicy, judge: Callable[[Condition], Judge]
+    rule: Rule,
+    statement: Try,
+    position: int,
+    policy: CheckedPolicy,
+    judge: Callable[[Condition], Judge],
+    facts: Callable[[Condition], FactsOf],
 ) -> InNodeSet:
     name = statement.steps[position].nodes
-    return InNodeSet(Citation(rule.name, statement.span), judge(policy.node_set(name).condition), name)
+    condition = policy.node_set(name).condition
+    return InNodeSet(Citation(rule.name, statement.span), judge(condition), name, facts(condition))
 
 
 def _stage(

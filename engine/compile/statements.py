@@ -19,6 +19,7 @@ from engine.compile.domains import (
 from engine.compile.nodes import Prefer, PreferQuantity, Require, WithinDelay
 from engine.compile.origins import Origin
 from engine.compile.subject import holds, own_facts
+from engine.compile.telling import FactsOf
 from engine.constraints.protocol import Filter, GlobalFilter, Score
 from engine.state.census import Census
 from grammar import policy as language
@@ -113,7 +114,7 @@ def _require(condition: Condition, forbid: bool, citation: Citation, context: Co
             value = context.limit if isinstance(limit, BoundName) else float(limit.value)
             return WithinDelay(citation, judge, context.origin(delay), value)
         case _:
-            return Require(citation, judge, forbid)
+            return Require(citation, judge, forbid, FactsOf(condition, context, forbid))
 
 
 def _cardinality(

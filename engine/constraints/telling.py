@@ -100,6 +100,7 @@ class Mismatch:
         fact: Such as ``label "zone"`` or ``node.free("memory")``.
         found: None where the node does not have it, or nobody knows it.
         wanted: What it should have been, such as ``== edge`` or ``in [a, b]``.
+        unit: Of a number: ``millicores``, ``bytes``, ``percent`` or ``ms``; else "".
     """
 
     kind: ClassVar = "fact"
@@ -107,14 +108,12 @@ class Mismatch:
     fact: str
     found: str | float | bool | None
     wanted: str
+    unit: str = ""
 
     def __str__(self) -> str:
-        found = (
-            "absent" if self.found is None else f"{self.found:g}" if _is_number(self.found) else self.found
-        )
-        return (
-            f"{self.fact}: {str(found).lower() if isinstance(found, bool) else found}, wanted {self.wanted}"
-        )
+        missing = "unknown" if self.unit else "absent"
+        found = missing if self.found is None else amount_text(self.found, self.unit)
+        return f"{self.fact}: {found}, wanted {self.wanted}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,5 +194,20 @@ def shown(resource: str, value: int) -> str:
     return f"{value}"
 
 
-def _is_number(found: str | float | bool) -> bool:
-    return isinstance(found, (int, float)) and not isinstance(found, bool)
+def amount_text(found: str | float | bool, unit: str) -> str:
+    """A fact as people read it: numbers with their unit, truths as ``true`` and ``false``."""
+    if isinstance(found, bool):
+        return str(found).lower()
+    if isinstance(found, str):
+        return found
+    match unit:
+        case "millicores":
+            return shown("cpu", int(found))
+        case "bytes":
+            return shown("memory", int(found))
+        case "percent":
+            return f"{found:.4g}%"
+        case "ms":
+            return f"{found:g}ms"
+        case _:
+            return f"{found:g}"
