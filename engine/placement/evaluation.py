@@ -201,6 +201,15 @@ class Evaluation:
             np.copyto(refused, np.minimum(refused, code), where=~passes)
         return Refusals(codes[self._columns.everywhere], self._filters)
 
+    def verdicts(self) -> list[Mask]:
+        """Where each filter lets pass, every one asked about every slot: only for whoever wants all reasons."""
+        everywhere = self._columns.everywhere
+        by_code = dict(self._elsewhere())
+        for code, constraint in (*self._fixed, *self._usage_filters):
+            by_code[code] = constraint.passes(everywhere)
+        all_pass = np.ones(self._columns.size, dtype=np.bool_)
+        return [by_code.get(code, all_pass)[everywhere] for code in range(1, len(self._filters) + 1)]
+
     def _elsewhere(self) -> Iterator[tuple[int, Mask]]:
         """The filters that look at other nodes, or at the time, with where they let pass."""
         everywhere = self._columns.everywhere

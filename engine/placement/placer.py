@@ -19,6 +19,7 @@ from engine.delay.map import DelayMap
 from engine.placement.decision import Decision, MeasuredLimit
 from engine.placement.evaluation import Evaluation, totals
 from engine.state.cache import Cache
+from engine.state.columns import Columns
 from engine.state.pods import PlacedPod
 
 _KEPT_BYTES: Final = 256 * 2**20
@@ -62,6 +63,11 @@ class Placer:
         self._seed = seed.to_bytes(8, "little", signed=True)
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._bytes = 0
+
+    @property
+    def columns(self) -> Columns:
+        """The nodes that it decides about."""
+        return self._columns
 
     @property
     def plan(self) -> Plan:
@@ -158,6 +164,19 @@ class Placer:
             for constraint in self._requirements(PodSubject.of(pod, now)).requirements.policies
             if isinstance(constraint, WithinDelay)
         ]
+
+    def requirements(self, pod: PlacedPod, now: float) -> Requirements:
+        """All that bears on the placement of a pod, as it is decided by."""
+        return self._requirements(PodSubject.of(pod, now)).requirements
+
+    def evaluation(self, pod: PlacedPod, now: float, stage: int) -> Evaluation:
+        """The vectors of one of the pod's stages, up to date: for whoever explains what `place` decided."""
+        self._moment.now = now
+        self._plan.tick()
+        kept = self._requirements(PodSubject.of(pod, now))
+        evaluation = self._evaluation(kept, stage, kept.requirements.stages[stage])
+        evaluation.refresh()
+        return evaluation
 
     def _choose(
         self, pod: PlacedPod, kept: _Kept, evaluation: Evaluation, feasible: Slots
