@@ -1,0 +1,5 @@
+"""The fixture that starts schedulers."""
+
+from tests.engine.running.berth import start
+
+__all__ = ["start"]
