@@ -54,6 +54,7 @@ setup(
             "pytest-xdist>=3.6,<4",  # both cores
             "ruff>=0.12,<1",  # style and formatting
             "types-PyYAML",  # stubs for mypy
+            "types-setuptools",  # stubs for mypy
             "types-jsonschema",  # stubs for mypy
         ],
     },

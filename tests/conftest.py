@@ -1,4 +1,6 @@
-"""Fixtures that every folder of tests may use."""
+"""Fixtures that every folder of tests may use, and how long hypothesis searches."""
+
+from hypothesis import HealthCheck, settings
 
 from tests.controlplane.fixtures import (
     control_plane,
@@ -8,3 +10,10 @@ from tests.controlplane.fixtures import (
 )
 
 __all__ = ["control_plane", "empty_control_plane", "empty_full_control_plane", "full_control_plane"]
+
+# Machines of CI are slow and shared: how long an example takes to make says nothing about the test. `thorough` is for
+# a person who changed the engine: `pytest --hypothesis-profile=thorough`.
+_PATIENT = [HealthCheck.too_slow]
+settings.register_profile("default", deadline=None, suppress_health_check=_PATIENT)
+settings.register_profile("thorough", deadline=None, suppress_health_check=_PATIENT, max_examples=2000)
+settings.load_profile("default")
