@@ -60,10 +60,6 @@ def node(
     )
 
 
-def asking(requests: Mapping[str, str | int | float] | None, name: str = "main") -> Container:
-    return Container(name=name, resources=ResourceRequirements(requests=dict(requests)) if requests else None)
-
-
 def pod(
     name: str = "pod",
     labels: Mapping[str, str] | None = None,
