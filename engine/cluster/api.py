@@ -25,7 +25,15 @@ PAGE = 500
 LIST_RESTARTS = 3
 SILENCE_SECONDS = 15.0  # beyond a watch's own timeout
 
-_PATHS = {ResourceKind.PODS: "/api/v1/pods", ResourceKind.NODES: "/api/v1/nodes"}
+_PATHS = {
+    ResourceKind.PODS: "/api/v1/pods",
+    ResourceKind.NODES: "/api/v1/nodes",
+    ResourceKind.NAMESPACES: "/api/v1/namespaces",
+    ResourceKind.SERVICES: "/api/v1/services",
+    ResourceKind.REPLICATION_CONTROLLERS: "/api/v1/replicationcontrollers",
+    ResourceKind.REPLICA_SETS: "/apis/apps/v1/replicasets",
+    ResourceKind.STATEFUL_SETS: "/apis/apps/v1/statefulsets",
+}
 _SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
 
 

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from engine.model.objects import Condition, Node, Pod, PodKey
+from engine.model.objects import (
+    Condition,
+    Namespace,
+    Node,
+    Pod,
+    PodKey,
+    ReplicaSet,
+    ReplicationController,
+    Service,
+    StatefulSet,
+)
 
 
 class ResourceKind(enum.Enum):
@@ -21,6 +31,11 @@ class ResourceKind(enum.Enum):
 
     PODS = "pods"
     NODES = "nodes"
+    NAMESPACES = "namespaces"
+    SERVICES = "services"
+    REPLICATION_CONTROLLERS = "replicationcontrollers"
+    REPLICA_SETS = "replicasets"
+    STATEFUL_SETS = "statefulsets"
 
 
 class Change(enum.Enum):
@@ -32,7 +47,8 @@ class Change(enum.Enum):
     BOOKMARK = "BOOKMARK"
 
 
-Object = Pod | Node
+Object = Pod | Node | Namespace | Service | ReplicationController | ReplicaSet | StatefulSet
+"""Whatever of a kind is listed and watched; of all but pods and nodes, only what says which pods belong together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,25 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from engine.cluster.errors import ApiError, ClusterError, Expired, Unreachable
 from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer
-from engine.model.objects import Condition, Node, Pod, PodKey, Struct
+from engine.model.objects import (
+    Condition,
+    Namespace,
+    Node,
+    Pod,
+    PodKey,
+    ReplicaSet,
+    ReplicationController,
+    Service,
+    StatefulSet,
+    Struct,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +36,17 @@ MERGE = "application/strategic-merge-patch+json"
 
 encode = msgspec.json.encode
 
+Item = TypeVar("Item")
+
 
 class _ListMeta(Struct, frozen=True):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
 
 
-class _PodList(Struct, frozen=True):
+class _List(Struct, Generic[Item], frozen=True):
     metadata: _ListMeta
-    items: tuple[Pod, ...] | None = None
-
-
-class _NodeList(Struct, frozen=True):
-    metadata: _ListMeta
-    items: tuple[Node, ...] | None = None
+    items: tuple[Item, ...] | None = None
 
 
 class _RawList(Struct, frozen=True):
@@ -46,14 +54,9 @@ class _RawList(Struct, frozen=True):
     items: tuple[msgspec.Raw, ...] | None = None
 
 
-class _PodEvent(Struct, frozen=True):
+class _Event(Struct, Generic[Item], frozen=True):
     type: str
-    object: Pod
-
-
-class _NodeEvent(Struct, frozen=True):
-    type: str
-    object: Node
+    object: Item
 
 
 class _RawEvent(Struct, frozen=True):
@@ -99,17 +102,25 @@ class _Lease(Struct, frozen=True):
     spec: _LeaseSpec = _LeaseSpec()
 
 
+_TYPES: dict[ResourceKind, Any] = {
+    ResourceKind.PODS: Pod,
+    ResourceKind.NODES: Node,
+    ResourceKind.NAMESPACES: Namespace,
+    ResourceKind.SERVICES: Service,
+    ResourceKind.REPLICATION_CONTROLLERS: ReplicationController,
+    ResourceKind.REPLICA_SETS: ReplicaSet,
+    ResourceKind.STATEFUL_SETS: StatefulSet,
+}
 _OBJECTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
-    ResourceKind.PODS: msgspec.json.Decoder(Pod),
-    ResourceKind.NODES: msgspec.json.Decoder(Node),
+    kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()
 }
 _LISTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
-    ResourceKind.PODS: msgspec.json.Decoder(_PodList),
-    ResourceKind.NODES: msgspec.json.Decoder(_NodeList),
+    kind: msgspec.json.Decoder(_List[type_])  # type: ignore[valid-type]
+    for kind, type_ in _TYPES.items()
 }
 _EVENTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
-    ResourceKind.PODS: msgspec.json.Decoder(_PodEvent),
-    ResourceKind.NODES: msgspec.json.Decoder(_NodeEvent),
+    kind: msgspec.json.Decoder(_Event[type_])  # type: ignore[valid-type]
+    for kind, type_ in _TYPES.items()
 }
 _RAW_LIST = msgspec.json.Decoder(_RawList)
 _RAW_EVENT = msgspec.json.Decoder(_RawEvent)

@@ -25,12 +25,13 @@ from engine.manifests.objects import (
     PodDisruptionBudget,
     PriorityClass,
     ReplicaSet,
+    Service,
     StatefulSet,
     Workload,
 )
 from engine.model.objects import Node, Pod
 
-Object = Pod | Node | Workload | Namespace | PodDisruptionBudget | PriorityClass
+Object = Pod | Node | Workload | Namespace | Service | PodDisruptionBudget | PriorityClass
 """What manifests are read to."""
 
 
@@ -61,6 +62,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "Pod": Kind("v1", ManifestPod, True, check_pod),
     "Node": Kind("v1", Node, False, check_node),
     "Namespace": Kind("v1", Namespace, False, check_nothing),
+    "Service": Kind("v1", Service, True, check_nothing),
     "Deployment": Kind("apps/v1", Deployment, True, check_workload),
     "ReplicaSet": Kind("apps/v1", ReplicaSet, True, check_workload),
     "StatefulSet": Kind("apps/v1", StatefulSet, True, check_workload),
@@ -76,7 +78,7 @@ _OTHERS: Final = """
     EndpointSlice Event FlowSchema HorizontalPodAutoscaler Ingress IngressClass IPAddress Lease LimitRange
     MutatingAdmissionPolicy MutatingWebhookConfiguration NetworkPolicy PersistentVolume PersistentVolumeClaim
     PodTemplate PriorityLevelConfiguration ReplicationController ResourceClaim
-    ResourceClaimTemplate ResourceQuota ResourceSlice Role RoleBinding RuntimeClass Secret Service ServiceAccount
+    ResourceClaimTemplate ResourceQuota ResourceSlice Role RoleBinding RuntimeClass Secret ServiceAccount
     ServiceCIDR StorageClass ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding
     ValidatingWebhookConfiguration VolumeAttachment VolumeAttributesClass
 """

@@ -181,6 +181,20 @@ class Namespace(Struct, frozen=True):
     metadata: ObjectMeta
 
 
+class ServiceSpec(Struct, frozen=True):
+    """core/v1 ServiceSpec, as far as it says which pods belong together."""
+
+    selector: dict[str, str] | None = None
+
+
+class Service(Struct, frozen=True):
+    """core/v1 Service."""
+
+    kind: ClassVar[str] = "Service"
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+
+
 class PriorityClass(Struct, frozen=True):
     """scheduling.k8s.io/v1 PriorityClass."""
 

@@ -188,13 +188,51 @@ class ImageVolume(Struct, frozen=True):
     reference: str = ""
 
 
-class Volume(Struct, frozen=True):
-    """A volume as far as scheduling cares: its name is left out, for it is random for token volumes."""
+class GceDisk(Struct, frozen=True):
+    """A disk of GCE, named by the pod itself."""
 
+    pd_name: str = msgspec.field(default="", name="pdName")
+    read_only: bool = False
+
+
+class AwsDisk(Struct, frozen=True):
+    """A disk of AWS, named by the pod itself."""
+
+    volume_id: str = msgspec.field(default="", name="volumeID")
+
+
+class IscsiDisk(Struct, frozen=True):
+    """An iSCSI target, named by the pod itself."""
+
+    iqn: str = ""
+    read_only: bool = False
+
+
+class RbdDisk(Struct, frozen=True):
+    """An image of Ceph, named by the pod itself."""
+
+    monitors: tuple[str, ...] = ()
+    image: str = ""
+    pool: str = "rbd"
+    read_only: bool = False
+
+
+class Volume(Struct, frozen=True):
+    """A volume as far as scheduling cares."""
+
+    name: str = ""
     persistent_volume_claim: ClaimReference | None = None
     ephemeral: dict[str, object] | None = None
-    csi: dict[str, object] | None = None
     image: ImageVolume | None = None
+    gce_persistent_disk: GceDisk | None = None
+    aws_elastic_block_store: AwsDisk | None = None
+    iscsi: IscsiDisk | None = None
+    rbd: RbdDisk | None = None
+
+    @property
+    def disk(self) -> bool:
+        """Whether it is a disk of which a node mounts only one for writing."""
+        return (self.gce_persistent_disk or self.aws_elastic_block_store or self.iscsi or self.rbd) is not None
 
 
 class SchedulingGate(Struct, frozen=True):
@@ -330,10 +368,20 @@ class Node(Struct, frozen=True):
         return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
 
 
+class Identity(Struct, frozen=True):
+    """The metadata of an object of which little else matters."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+
+
 class Namespace(Struct, frozen=True):
     """core/v1 Namespace, of which only the labels matter."""
 
-    metadata: ObjectMeta
+    metadata: Identity
 
 
 class BudgetSpec(Struct, frozen=True):
@@ -352,7 +400,7 @@ class BudgetStatus(Struct, frozen=True):
 class PodDisruptionBudget(Struct, frozen=True):
     """policy/v1 PodDisruptionBudget, as far as it says what a preemption would violate."""
 
-    metadata: ObjectMeta
+    metadata: Identity
     spec: BudgetSpec = BudgetSpec()
     status: BudgetStatus = BudgetStatus()
 
@@ -366,7 +414,7 @@ class ServiceSpec(Struct, frozen=True):
 class Service(Struct, frozen=True):
     """core/v1 Service, as far as it says which pods belong together."""
 
-    metadata: ObjectMeta
+    metadata: Identity
     spec: ServiceSpec = ServiceSpec()
 
 
@@ -379,7 +427,7 @@ class ReplicationControllerSpec(Struct, frozen=True):
 class ReplicationController(Struct, frozen=True):
     """core/v1 ReplicationController, as far as it says which pods belong together."""
 
-    metadata: ObjectMeta
+    metadata: Identity
     spec: ReplicationControllerSpec = ReplicationControllerSpec()
 
 
@@ -392,12 +440,12 @@ class SelectingSpec(Struct, frozen=True):
 class ReplicaSet(Struct, frozen=True):
     """apps/v1 ReplicaSet, as far as it says which pods belong together."""
 
-    metadata: ObjectMeta
+    metadata: Identity
     spec: SelectingSpec = SelectingSpec()
 
 
 class StatefulSet(Struct, frozen=True):
     """apps/v1 StatefulSet, as far as it says which pods belong together."""
 
-    metadata: ObjectMeta
+    metadata: Identity
     spec: SelectingSpec = SelectingSpec()

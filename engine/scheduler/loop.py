@@ -26,7 +26,6 @@ from engine.binder.recorder import Repeats
 from engine.clock import Clock
 from engine.cluster.api import ApiCluster
 from engine.cluster.leader import Elector, Standing
-from engine.cluster.protocol import ResourceKind
 from engine.cluster.reflector import Reflector
 from engine.compile import Plan
 from engine.delay import DelayFileSource, DelayMap
@@ -35,7 +34,7 @@ from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.policies import PolicySource
 from engine.scheduler.queue import SchedulingQueue
-from engine.scheduler.scheduler import Scheduler
+from engine.scheduler.scheduler import WATCHED, Scheduler
 from engine.settings import Settings
 from engine.state.cache import Cache
 
@@ -128,7 +127,7 @@ class Loop:
         self._counted = float("-inf")
         self._threads = [
             self._thread(f"watch-{kind.value}", Reflector(cluster, kind, self._inbox.put, clock).run)
-            for kind in (ResourceKind.NODES, ResourceKind.PODS)
+            for kind in WATCHED
         ]
         self._threads.append(self._thread("refresher", self._refresh))
         if elector is not None:

@@ -16,7 +16,17 @@ from engine.clock import Clock, utc
 from engine.cluster.protocol import ClusterEvent, EventType, ResourceKind
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
 from engine.constraints.protocol import Depends
-from engine.model.objects import Condition, Node, Pod, PodKey
+from engine.model.objects import (
+    Condition,
+    Namespace,
+    Node,
+    Pod,
+    PodKey,
+    ReplicaSet,
+    ReplicationController,
+    Service,
+    StatefulSet,
+)
 from engine.model.requests import RequestError
 from engine.placement import Decision, Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
@@ -30,7 +40,17 @@ log = logging.getLogger(__name__)
 
 _FREED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY
 _PLACED: Final = Depends.CENSUS | Depends.DELAY
-_NEEDED: Final = frozenset({ResourceKind.PODS, ResourceKind.NODES})
+WATCHED: Final = (
+    ResourceKind.NAMESPACES,
+    ResourceKind.SERVICES,
+    ResourceKind.REPLICATION_CONTROLLERS,
+    ResourceKind.REPLICA_SETS,
+    ResourceKind.STATEFUL_SETS,
+    ResourceKind.NODES,
+    ResourceKind.PODS,
+)
+"""What has to be known before anything is decided, in the order in which it is best told."""
+_NEEDED: Final = frozenset(WATCHED)
 
 
 class Observer(Protocol):
@@ -144,6 +164,17 @@ class Scheduler:
             case Deleted(Node() as node):
                 self._cache.remove_node(node.name)
                 self._queue.wake(Depends.NODE | Depends.CENSUS | Depends.DELAY, now)
+            case Upserted(Namespace() as namespace):
+                if self._cache.put_namespace(namespace.metadata.name, namespace.metadata.labels or {}):
+                    self._queue.wake(Depends.CENSUS, now)
+            case Deleted(Namespace() as namespace):
+                self._cache.put_namespace(namespace.metadata.name, None)
+            case Upserted(
+                Service() | ReplicationController() | ReplicaSet() | StatefulSet() as grouping
+            ):  # they rank nodes and refuse none, so that they help nobody who waits
+                self._cache.put_grouping(grouping)
+            case Deleted(Service() | ReplicationController() | ReplicaSet() | StatefulSet() as grouping):
+                self._cache.remove_grouping(grouping)
             case BindResult():
                 self._bound(message, now)
             case Synced(kind):
@@ -167,6 +198,7 @@ class Scheduler:
         key = pod.key
         known = self._cache.pod(key)
         shape, was_on = (known.shape, known.slot) if known is not None else (None, -1)
+        was_leaving = known is not None and known.phase is Phase.TERMINATING
         try:
             placed = self._cache.put_pod(pod)
         except RequestError as error:
@@ -174,6 +206,10 @@ class Scheduler:
             return
         if placed.slot != was_on:
             self._queue.wake(_PLACED if placed.slot >= 0 else _FREED, now)
+        elif placed.slot >= 0 and (
+            placed.shape is not shape or was_leaving != (placed.phase is Phase.TERMINATING)
+        ):  # other labels, or no longer counted in a spread
+            self._queue.wake(_PLACED, now)
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
             self._queue.remove(key)
         elif key in self._queue:

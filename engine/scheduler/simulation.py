@@ -6,7 +6,6 @@ from collections import deque
 from typing import Final
 
 from engine.binder import Binder, ImmediateBinder, ImmediateRecorder
-from engine.cluster.protocol import ResourceKind
 from engine.cluster.reflector import Reflector
 from engine.cluster.simulated import SimulatedCluster
 from engine.compile import Plan
@@ -14,7 +13,7 @@ from engine.delay import DelayMap
 from engine.placement import Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.queue import SchedulingQueue
-from engine.scheduler.scheduler import Observer, Scheduler
+from engine.scheduler.scheduler import WATCHED, Observer, Scheduler
 from engine.settings import Settings
 from engine.state.cache import Cache
 
@@ -56,10 +55,7 @@ class Simulation:
             settings.schedulers,
             observer,
         )
-        self._reflectors = [
-            Reflector(cluster, kind, self._inbox.append, cluster.clock)
-            for kind in (ResourceKind.NODES, ResourceKind.PODS)
-        ]
+        self._reflectors = [Reflector(cluster, kind, self._inbox.append, cluster.clock) for kind in WATCHED]
 
     def swap_plan(self, plan: Plan) -> None:
         """Other policies, from this moment of virtual time."""

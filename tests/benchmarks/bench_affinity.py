@@ -1,6 +1,6 @@
 """Microseconds from a pod to its node where pods ask of each other: affinity, anti-affinity, spread.
 
-Each decision follows a bind, so that all counts have to be brought up to date, and is for a pod of the same template.
+Measured is the processor time of the thread that decides, so that others on the machine matter little. Each decision follows a bind, so that all counts have to be brought up to date, and is for a pod of the same template.
 Run as ``python -m tests.benchmarks.bench_affinity [--nodes 5000] [--placed 5000]``.
 """
 
@@ -18,6 +18,7 @@ from engine.model.objects import (
     Affinity,
     Container,
     ContainerImage,
+    Identity,
     LabelSelector,
     Node,
     NodeStatus,
@@ -127,11 +128,11 @@ def measure(
     times = np.zeros(decisions)
     for number in range(decisions):
         placed = cache.put_pod(pod(number, spec, owned))
-        started = time.perf_counter_ns()
+        started = time.thread_time_ns()
         decision = placer.place(placed, now=0.0)
         assert decision.node is not None, decision.message()
         cache.assume(placed.key, decision.node)
-        times[number] = time.perf_counter_ns() - started
+        times[number] = time.thread_time_ns() - started
         after(number)
     for number in range(decisions):
         cache.remove_pod(pod(number, spec, owned).key)
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=1000)
     arguments = parser.parse_args()
     cache = world(arguments.nodes, arguments.placed)
-    cache.put_grouping(ReplicaSet(ObjectMeta(name="it", namespace="default"), SelectingSpec(LIKE)))
+    cache.put_grouping(ReplicaSet(Identity(name="it", namespace="default"), SelectingSpec(LIKE)))
     print(f"{'':32} {'median µs':>10} {'p99 µs':>10}")
     for name, spec in CASES.items():
         median, p99 = measure(cache, spec, "ReplicaSet" in name, arguments.decisions)

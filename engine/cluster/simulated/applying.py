@@ -14,9 +14,10 @@ from engine.cluster.simulated.kubelet import Kubelets
 from engine.cluster.simulated.lifecycle import NodeLifecycle, ready_status
 from engine.cluster.simulated.refusals import already_exists, invalid
 from engine.cluster.simulated.registry import PodRegistry
+from engine.cluster.simulated.shown import shown
 from engine.cluster.simulated.store import Store, WorkloadName
 from engine.manifests.kinds import Object
-from engine.manifests.objects import Namespace, PodDisruptionBudget, PriorityClass, Workload
+from engine.manifests.objects import Namespace, PodDisruptionBudget, PriorityClass, Service, Workload
 from engine.model.objects import Node, Pod
 
 
@@ -57,7 +58,10 @@ class Applying:
             case Node():
                 self._apply_node(item)
             case Namespace():
-                self._store.namespaces[item.metadata.name] = item
+                self._store.put_shown(shown(item))
+            case Service():
+                metadata = replace(item.metadata, namespace=item.metadata.namespace or "default")
+                self._store.put_shown(shown(replace(item, metadata=metadata)))
             case PriorityClass():
                 self._store.priority_classes[item.metadata.name] = item
             case PodDisruptionBudget():

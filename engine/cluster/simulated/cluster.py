@@ -125,6 +125,8 @@ class SimulatedCluster:
         version = str(store.version)
         if kind is ResourceKind.NODES:
             return Listing(tuple(store.nodes.values()), version)
+        if kind is not ResourceKind.PODS:
+            return Listing(tuple(store.shown.get(kind, {}).values()), version)
         return Listing(tuple(pod for pod in store.pods.values() if not ended(pod)), version)
 
     def watch(self, kind: ResourceKind, resource_version: str, timeout: float = 0.0) -> Iterator[WatchEvent]:  # noqa: ARG002

@@ -18,7 +18,7 @@ from engine.cluster.simulated.options import Options
 from engine.delay import DelayMap, load
 from engine.durations import DurationError, seconds
 from engine.manifests import Item, ManifestError, Problem, read
-from engine.manifests.objects import FullPodSpec, Namespace, PodDisruptionBudget, PriorityClass
+from engine.manifests.objects import FullPodSpec, Namespace, PodDisruptionBudget, PriorityClass, Service
 from engine.model.objects import Node, ObjectMeta, Pod
 
 
@@ -208,7 +208,7 @@ def _pod_parts(item: Item) -> list[tuple[str, ObjectMeta, FullPodSpec]]:
     made = item.object
     if isinstance(made, Pod):
         return [("", made.metadata, made.spec)] if isinstance(made.spec, FullPodSpec) else []
-    if isinstance(made, Node | Namespace | PriorityClass | PodDisruptionBudget):
+    if isinstance(made, Node | Namespace | Service | PriorityClass | PodDisruptionBudget):
         return []
     template = made.spec.template
     return [("spec.template.", template.metadata, template.spec)]

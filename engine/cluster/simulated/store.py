@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from engine.cluster.protocol import Change, ResourceKind
 from engine.cluster.simulated.history import History
-from engine.manifests.objects import Namespace, PodDisruptionBudget, PriorityClass, Workload
+from engine.cluster.simulated.shown import KIND, Shown, shown
+from engine.manifests.objects import PodDisruptionBudget, PriorityClass, ReplicaSet, StatefulSet, Workload
 from engine.model.objects import Node, ObjectMeta, OwnerReference, Pod
 
 PodName = tuple[str, str]
@@ -57,7 +58,7 @@ class Store:
         self.nodes: dict[str, Node] = {}
         self.pods: dict[PodName, Pod] = {}
         self.workloads: dict[WorkloadName, Workload] = {}
-        self.namespaces: dict[str, Namespace] = {}
+        self.shown: dict[ResourceKind, dict[PodName, Shown]] = {kind: {} for kind in KIND.values()}
         self.priority_classes: dict[str, PriorityClass] = {}
         self.budgets: dict[tuple[str, str], PodDisruptionBudget] = {}
         self.histories = {kind: History(history) for kind in ResourceKind}
@@ -168,6 +169,27 @@ class Store:
         for listener in self.node_listeners:
             listener(old, None)
 
+    # What is only shown
+
+    def put_shown(self, item: Shown) -> None:
+        """Create or replace it. What is shown already is no write."""
+        kind = KIND[type(item)]
+        name = (item.metadata.namespace, item.metadata.name)
+        old = self.shown[kind].get(name)
+        if old is not None and _unversioned(old) == item:
+            return
+        version = self.next_version()
+        new = replace(item, metadata=replace(item.metadata, resource_version=str(version)))
+        self.shown[kind][name] = new
+        self.histories[kind].append(Change.ADDED if old is None else Change.MODIFIED, new, version)
+
+    def _remove_shown(self, item: Shown) -> None:
+        kind = KIND[type(item)]
+        old = self.shown[kind].pop((item.metadata.namespace, item.metadata.name))
+        version = self.next_version()
+        last = replace(old, metadata=replace(old.metadata, resource_version=str(version)))
+        self.histories[kind].append(Change.DELETED, last, version)
+
     # Workloads
 
     def put_workload(self, workload: Workload) -> Workload:
@@ -177,6 +199,8 @@ class Store:
         old = self.workloads.get(name)
         new = replace(workload, metadata=replace(metadata, resource_version=str(self.next_version())))
         self.workloads[name] = new
+        if isinstance(new, ReplicaSet | StatefulSet):
+            self.put_shown(shown(new))
         if old is None:
             for owner in metadata.owner_references:
                 self._workloads_of_owner.setdefault(owner.uid, {})[name] = None
@@ -188,6 +212,8 @@ class Store:
         """Remove the workload; what it owns is the garbage collector's business."""
         old = self.workloads.pop(name)
         self.next_version()
+        if isinstance(old, ReplicaSet | StatefulSet):
+            self._remove_shown(shown(old))
         for owner in old.metadata.owner_references:
             _discard(self._workloads_of_owner, owner.uid, name)
         for listener in self.workload_listeners:
@@ -204,3 +230,7 @@ def _discard(index: dict[str, dict[_Name, None]], key: str, value: _Name) -> Non
         members.pop(value, None)
         if not members:
             del index[key]
+
+
+def _unversioned(item: Shown) -> Shown:
+    return replace(item, metadata=replace(item.metadata, resource_version=""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.integration
 
 SYSTEM = "kube-system"
 Roles = list[dict[str, Any]]
+OTHERS = [kind for kind in ResourceKind if kind not in (ResourceKind.PODS, ResourceKind.NODES)]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,12 @@ class Calls:
         pod = self.pod()
         assert self.cluster.get_pod(pod.namespace, pod.name) is not None
 
+    def list(self, kind: ResourceKind) -> None:
+        self.cluster.list(kind)
+
+    def watch(self, kind: ResourceKind) -> None:
+        self._watch(kind)
+
     def list_pods(self) -> None:
         self.cluster.list(ResourceKind.PODS)
 
@@ -61,10 +69,11 @@ class Calls:
         version = self.cluster.list(kind).resource_version
         if kind is ResourceKind.PODS:
             self.pod()
-        else:
+        elif kind is ResourceKind.NODES:
             self.site.create_node(node_manifest(unique("node")))
         events = self.cluster.watch(kind, version, 1.0)
-        next(events)
+        if kind in (ResourceKind.PODS, ResourceKind.NODES):
+            next(events)
         events.close()  # type: ignore[attr-defined]  # it is a generator
 
     def bind(self) -> None:
@@ -108,6 +117,14 @@ NEEDS: dict[str, tuple[str, str, str, Callable[[Calls], None]]] = {
     "watch pods": ("ClusterRole", "watch", "pods", Calls.watch_pods),
     "list nodes": ("ClusterRole", "list", "nodes", Calls.list_nodes),
     "watch nodes": ("ClusterRole", "watch", "nodes", Calls.watch_nodes),
+    **{
+        f"{verb} {kind.value}": need
+        for kind in OTHERS
+        for verb, need in (
+            ("list", ("ClusterRole", "list", kind.value, partial(Calls.list, kind=kind))),
+            ("watch", ("ClusterRole", "watch", kind.value, partial(Calls.watch, kind=kind))),
+        )
+    },
     "create bindings": ("ClusterRole", "create", "pods/binding", Calls.bind),
     "create evictions": ("ClusterRole", "create", "pods/eviction", Calls.evict),
     "patch pods' status": ("ClusterRole", "patch", "pods/status", Calls.patch_pod_condition),

@@ -18,6 +18,7 @@ from engine.model.objects import (
     Affinity,
     Container,
     ContainerImage,
+    Identity,
     LabelSelector,
     Node,
     NodeAffinity,
@@ -186,7 +187,7 @@ def _template(random: Random) -> Pod:
 
 def _grouping(random: Random) -> Grouping:
     labels = random.choice((None, {}, {"app": "a"}, {"app": "a"}, {"app": "b"}, {"tier": "a"}))
-    metadata = ObjectMeta(name="made", namespace=random.choice(NAMESPACES[:2]))
+    metadata = Identity(name="made", namespace=random.choice(NAMESPACES[:2]))
     kind = random.randrange(6)
     if kind == 0:
         return ReplicationController(metadata, ReplicationControllerSpec(labels))
