@@ -69,6 +69,10 @@ class Domains:
         value, pods = (self._column.values[code], int(counts[code])) if code >= 0 else (None, 0)
         return DomainCount(self._column.key, value, _COUNTED, pods, least, most)
 
+    def in_one(self, slots: Slots) -> Mask:
+        """Which of the slots are in a domain."""
+        return np.ones(len(slots), dtype=np.bool_) if self._column is None else self._column.present(slots)
+
     def lacking(self) -> str:
         """What a node in no domain lacks."""
         return f'node(s) without the label "{self.domain.label}"'
@@ -152,6 +156,10 @@ class AtLeast:
         """True where the domain has enough."""
         return self._domains.spread_out(self.verdicts(), slice(None))
 
+    def curable(self, refused: Slots) -> Mask:
+        """Nowhere: fewer pods are never more."""
+        return np.zeros(len(refused), dtype=np.bool_)
+
     def reasons(self, refused: Slots) -> Counter[str]:
         """Domains with too few, and nodes in none."""
         few = f"node(s) whose {self._domains.domain.name} has fewer than {self._number} such pod(s)"
@@ -180,6 +188,10 @@ class Together:
     def passes_among(self, eligible: Mask, version: int) -> Mask:  # noqa: ARG002
         """True where the others are."""
         return self._domains.spread_out(self.verdicts(), slice(None))
+
+    def curable(self, refused: Slots) -> Mask:
+        """Nowhere: the others are not brought here by taking pods away."""
+        return np.zeros(len(refused), dtype=np.bool_)
 
     def reasons(self, refused: Slots) -> Counter[str]:
         """Other domains, and nodes in none."""
@@ -224,6 +236,10 @@ class Spread:
         self._few = self._least is not None and len(among) < self._least
         self._lowest = 0 if self._few or not len(among) else int(among.min())
         return self._domains.spread_out(counts + (self._self - self._lowest) <= self._skew, slice(None))
+
+    def curable(self, refused: Slots) -> Mask:
+        """Where the node is in a domain at all."""
+        return self._domains.in_one(refused)
 
     def reasons(self, refused: Slots) -> Counter[str]:
         """Domains that are too full, and nodes in none."""

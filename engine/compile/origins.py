@@ -106,6 +106,11 @@ class Origin:
         placed = workload.version if workload is not None else None
         return (origins.delays.version, origins.columns.node_changes.version, placed)
 
+    @property
+    def moves(self) -> bool:
+        """Whether where it is depends on where pods are."""
+        return self._origins.columns.slot(self.name) is None
+
     def vector(self) -> Milliseconds:
         """Round trip from here to every slot; NaN where nobody has measured, or where there is no "here"."""
         self._refresh()

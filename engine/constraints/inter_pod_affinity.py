@@ -155,6 +155,10 @@ class InterPodAffinity:
         for held in self._against.refresh():
             yield held.column.table(where, np.append(held.by_domain() == 0, True))
 
+    def curable(self, refused: Slots) -> Mask:
+        """True where the pods that it must be near are there, and others are in the way."""
+        return np.ones(len(refused), dtype=np.bool_) if self._near is None else self._near_passes(refused)
+
     def reasons(self, refused: Slots) -> Counter[str]:
         """Which kind of term was the first to be violated."""
         left = np.ones(len(refused), dtype=np.bool_)

@@ -94,6 +94,22 @@ class GlobalFilter(Protocol):
         ...
 
 
+@runtime_checkable
+class Curable(Protocol):
+    """A constraint that depends on what runs, and yet refuses some nodes whatever is taken away from them."""
+
+    def curable(self, refused: Slots) -> Mask:
+        """True where taking pods off the node might help. Too often True costs time; too often False, a place."""
+        ...
+
+
+def curable(constraint: Filter | GlobalFilter, refused: Slots) -> Mask:
+    """Where taking pods off a node might end its refusal: never where the constraint asks only what nodes are."""
+    if isinstance(constraint, Curable):
+        return constraint.curable(refused)
+    return np.full(len(refused), bool(constraint.depends & (Depends.USAGE | Depends.CENSUS)))
+
+
 class Normalization(enum.Enum):
     """How raw scores become 0…100 over the feasible nodes."""
 

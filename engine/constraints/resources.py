@@ -104,6 +104,14 @@ class NodeResourcesFit:
             if not self._fits(resource, value, where)[0]
         )
 
+    def curable(self, refused: Slots) -> Mask:
+        """True where the whole node would be enough."""
+        columns = self._columns
+        mask = np.ones(len(refused), dtype=np.bool_)
+        for resource, value in self._requests:
+            mask &= columns.resource(columns.allocatable, resource)[refused] >= value
+        return mask
+
     def _fits(self, resource: str, value: int, where: Where) -> Mask:
         columns = self._columns
         allocatable = columns.resource(columns.allocatable, resource)

@@ -173,6 +173,16 @@ class PodTopologySpread:
     def _passes(counted: _Counted, where: Where) -> Mask:
         return counted.column.table(where, np.append(counted.verdicts(), False))
 
+    def curable(self, refused: Slots) -> Mask:
+        """True where the first constraint that fails has too many pods, and does not lack the label."""
+        mask = np.ones(len(refused), dtype=np.bool_)
+        left = mask.copy()
+        for counted in self._counted:
+            failed = left & ~self._passes(counted, refused)
+            mask &= ~failed | counted.column.present(refused)
+            left &= ~failed
+        return mask
+
     def reasons(self, refused: Slots) -> Counter[str]:
         """Whether the first constraint that fails lacks the label, or has too many pods."""
         sentence = "node(s) didn't match pod topology spread constraints"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
+from engine.model.objects import PodKey
 
 Codes = NDArray[np.int16]
 
@@ -89,6 +90,50 @@ class MeasuredLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Victim:
+    """A pod that goes so that another finds a node.
+
+    Attributes:
+        protected: Whether its going violates a disruption budget.
+    """
+
+    key: PodKey
+    priority: int
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """What came of looking for room, where no node could take a pod.
+
+    Attributes:
+        nodes: How many nodes there are.
+        node: Where room can be made, None where nowhere.
+        victims: Who has to go from there, the more important first; some may be on their way already.
+        reasons: Why nowhere: sentences, with the number of nodes that each is true of.
+        trouble: Why nobody looked, "" where somebody did.
+    """
+
+    nodes: int = 0
+    node: str | None = None
+    victims: tuple[Victim, ...] = ()
+    reasons: tuple[tuple[str, int], ...] = ()
+    trouble: str = ""
+
+    def message(self) -> str:
+        """The end of what is told of the pod, in the stock scheduler's form where room is made nowhere."""
+        if self.trouble:
+            return f"preemption: {self.trouble}"
+        if self.node is not None:
+            pods = "1 pod" if len(self.victims) == 1 else f"{len(self.victims)} pods"
+            return (
+                f"preemption: {pods} of lower priority must leave {self.node}, which is promised to this one."
+            )
+        told = ", ".join(f"{count} {reason}" for reason, count in self.reasons)
+        return f"preemption: 0/{self.nodes} nodes are available: {told}."
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Where a pod goes, or why it goes nowhere.
 
@@ -105,6 +150,7 @@ class Decision:
         retry_ms: In how many milliseconds the next stage opens, None where none is left.
         next_opens: What it adds, and when.
         helped_by: Which changes could help, where there is no node.
+        preemption: What came of looking for room, None where nobody asked.
     """
 
     node: str | None
@@ -119,6 +165,7 @@ class Decision:
     retry_ms: float | None = None
     next_opens: str = ""
     helped_by: Depends = _NOTHING
+    preemption: Preemption | None = None
 
     def message(self) -> str:
         """Why there is no node, in the stock scheduler's form, with the rules by name."""
@@ -132,4 +179,6 @@ class Decision:
         sentence += "."
         if self.retry_ms is not None:
             sentence += f" Not tried yet: {self.next_opens}."
+        if self.preemption is not None:
+            sentence += f" {self.preemption.message()}"
         return sentence

@@ -27,6 +27,7 @@ from engine.constraints.protocol import (
     Vector,
     normalize,
 )
+from engine.constraints.resources import NodeResourcesFit
 from engine.placement.decision import NO_NODE, PASSES, Codes, Refusals
 from engine.state.columns import Columns
 from engine.state.labels import Where
@@ -34,6 +35,9 @@ from engine.state.labels import Where
 _ZERO: Final = np.zeros(1)
 _FRESH: Final = Depends.CENSUS | Depends.TIME
 """What changes without the node's own slot being touched: nothing of it is kept."""
+
+_MOVED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY | Depends.TIME
+"""What changes when pods are put on nodes, or taken off."""
 
 _VERSIONS: Final = count()
 """No two sets of eligible nodes have one version: the stages of a pod share their filters."""
@@ -100,6 +104,7 @@ class Evaluation:
     """The vectors of one shape in one stage."""
 
     __slots__ = (
+        "_asked",
         "_columns",
         "_eligible_mask",
         "_eligible_seen",
@@ -116,6 +121,7 @@ class Evaluation:
         "_static",
         "_usage_filters",
         "_usage_seen",
+        "room",
     )
 
     def __init__(
@@ -150,6 +156,13 @@ class Evaluation:
         self._eligible_mask: Mask = np.zeros(0, dtype=np.bool_)
         self._eligible_seen = -1
         self._stamps: list[Stamp] = []
+        self._asked = [
+            (code, constraint)
+            for code, constraint in enumerate(self._filters, 1)
+            if isinstance(constraint, GlobalFilter) or constraint.depends & _MOVED
+        ]
+        self.room: object | None = None
+        """What a preemption keeps here, for as long as the vectors are kept."""
 
     @property
     def filters(self) -> tuple[Filter | GlobalFilter, ...]:
@@ -209,6 +222,42 @@ class Evaluation:
             by_code[code] = constraint.passes(everywhere)
         all_pass = np.ones(self._columns.size, dtype=np.bool_)
         return [by_code.get(code, all_pass)[everywhere] for code in range(1, len(self._filters) + 1)]
+
+    def bearable(self, slots: Slots) -> Mask:
+        """Where nothing refuses the pod for what the node is, whatever runs on it."""
+        return self._eligible()[slots]
+
+    def refusal_at(self, slot: int) -> int:
+        """The code of the first refusal at one slot, worked out anew where pods matter: for suppositions.
+
+        `refresh` must have been called before the supposition; nothing is kept.
+        """
+        fixed = int(self._static[slot])
+        where = np.array([slot])
+        for code, constraint in self._asked:
+            if code >= fixed:
+                break
+            if isinstance(constraint, GlobalFilter):
+                passes = constraint.passes_among(self._eligible(), self._eligible_version)
+                if passes is not None and not passes[slot]:
+                    return code
+            elif not constraint.passes(where)[0]:
+                return code
+        return fixed
+
+    def only_resources(self) -> bool:
+        """Whether of all that pods on a node bear on, only the room for requests matters to this pod now."""
+        for _, constraint in self._asked:
+            if isinstance(constraint, GlobalFilter):
+                if constraint.passes_among(self._eligible(), self._eligible_version) is not None:
+                    return False
+            elif isinstance(constraint, NodeResourcesFit):
+                continue
+            elif constraint.depends & ~(Depends.NODE | Depends.DELAY) or any(
+                origin.moves for origin in self._origins
+            ):
+                return False
+        return True
 
     def _elsewhere(self) -> Iterator[tuple[int, Mask]]:
         """The filters that look at other nodes, or at the time, with where they let pass."""

@@ -1,0 +1,389 @@
+"""A second question to the same columns: which pods of lower priority would have to go for this one to find a node?
+
+Source: kube-scheduler's preemption and its plugin defaultpreemption. On each node that might help, all pods of a
+lower priority are taken away, and as many as fit are given back: those that a disruption budget protects first, the
+more important ones before the others. Every filter is asked, the policies' too, so room is never made where a rule
+forbids the pod. The node where least is lost is chosen.
+
+1. A shortlist for all nodes at once: where could refusals be cured, whom is there to take away, and would it do?
+2. Each node of the shortlist exactly, those first that need the lowest priorities to go. Where only requests matter,
+   that is a sum, and kept for pods of the same shape until something happens on the node; else the cache is asked
+   under a supposition.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.compile.origins import Origin
+from engine.constraints.protocol import Mask, Slots, curable
+from engine.placement.decision import PASSES, Preemption, Refusals, Victim
+from engine.placement.evaluation import Evaluation
+from engine.state.cache import Cache
+from engine.state.columns import PODS
+from engine.state.levels import Levels
+from engine.state.pods import PlacedPod
+from engine.state.supposition import Supposition
+
+PERCENT: Final = 10
+AT_LEAST: Final = 100
+"""So many candidates are compared: that share of the nodes that might help, but not fewer than that."""
+_FAILURES_AT_MOST: Final = 1000
+"""Nodes that are looked at in vain under a supposition before the rest is left out."""
+
+_NOT_HELPFUL: Final = "Preemption is not helpful for scheduling"
+_NO_VICTIMS: Final = "No preemption victims found for incoming pod"
+_LEFT_OUT: Final = "node(s) were not looked at, after so many where preemption does not help"
+_LOWEST: Final = 2**31
+"""Added to each priority in a sum, so that more victims of a negative priority are not better than fewer."""
+
+Rank = tuple[int, int, int, int, float]
+Scatter = Callable[[Slots], Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node with those who would have to go.
+
+    Attributes:
+        victims: The more important first.
+        protected: How many of them a disruption budget protects.
+    """
+
+    slot: int
+    victims: tuple[PlacedPod, ...]
+    protected: int
+
+    @property
+    def rank(self) -> Rank:
+        """Lower is better: violations, highest priority, sum of priorities, victims, latest start of the highest."""
+        highest = self.victims[0].shape.priority
+        starts = (_start(one) for one in self.victims if one.shape.priority == highest)
+        total = sum(one.shape.priority + _LOWEST for one in self.victims)
+        return self.protected, highest, total, len(self.victims), -min(starts)
+
+
+class _Rooms:
+    """Candidates of pods of one shape, by slot, None where taking pods away does not do. Kept while nothing changes."""
+
+    __slots__ = ("_seen", "by_slot")
+
+    def __init__(self) -> None:
+        self.by_slot: dict[int, tuple[Rank, Candidate] | None] = {}
+        self._seen: tuple[int, ...] | None = None
+
+    def refresh(self, cache: Cache) -> None:
+        logs = (cache.columns.usage_changes, cache.columns.node_changes, cache.starts)
+        if self._seen is None or self._seen[-1] != cache.budgets.version:
+            self.by_slot.clear()
+        else:
+            for log, seen in zip(logs, self._seen, strict=False):
+                changed = log.since(seen)
+                if changed is None:
+                    self.by_slot.clear()
+                    break
+                for slot in changed:
+                    self.by_slot.pop(slot, None)
+        self._seen = (*(log.version for log in logs), cache.budgets.version)
+
+
+class Preemptor:
+    """Finds out where room can be made. Changes nothing; the cache is as before after each question.
+
+    Args:
+        cache: The pods and nodes.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._levels = Levels(cache)
+
+    def find(
+        self,
+        pod: PlacedPod,
+        evaluation: Evaluation,
+        refusals: Refusals,
+        needed: Sequence[Origin],
+        scatter: Scatter,
+    ) -> Preemption:
+        """Where room can be made for a pod that no node can take, and by whom.
+
+        Args:
+            pod: The pod.
+            evaluation: Its vectors, refreshed.
+            refusals: What they say.
+            needed: The origins of delays without which there is no place for it.
+            scatter: Numbers that break ties between slots.
+        """
+        slots = self._curable(evaluation, refusals)
+        reasons: Counter[str] = Counter()
+        reasons[_NOT_HELPFUL] = refusals.nodes - len(slots)
+        slots, bounds = self._shortlist(pod, slots, reasons)
+        limit = max(AT_LEAST, len(slots) * PERCENT // 100)
+        slots = slots[np.argsort(bounds, kind="stable")]
+        if evaluation.only_resources():
+            found = self._by_sums(pod, evaluation, slots, limit, reasons)
+        else:
+            found = self._by_supposing(pod, evaluation, slots, limit, needed, reasons)
+        if not found:
+            told = sorted((+reasons).items(), key=lambda item: f"{item[1]} {item[0]}")
+            return Preemption(nodes=refusals.nodes, reasons=tuple(told))
+        best = _best(found, scatter)
+        protected = set(self._protected(best.victims)) if best.protected else set()
+        return Preemption(
+            nodes=refusals.nodes,
+            node=self._cache.columns.names[best.slot],
+            victims=tuple(Victim(one.key, one.shape.priority, one in protected) for one in best.victims),
+        )
+
+    # The shortlist
+
+    @staticmethod
+    def _curable(evaluation: Evaluation, refusals: Refusals) -> Slots:
+        """The nodes whose first refusal taking pods away might end, and that the pod could be on at all."""
+        parts = [slots[curable(constraint, slots)] for constraint, slots in refusals.by_filter()]
+        if not parts:
+            return np.zeros(0, dtype=np.int64)
+        slots = np.sort(np.concatenate(parts))
+        return slots[evaluation.bearable(slots)]
+
+    def _shortlist(self, pod: PlacedPod, slots: Slots, reasons: Counter[str]) -> tuple[Slots, Slots]:
+        """Those where there is somebody to take away, and would be enough for the requests.
+
+        Returns:
+            The slots, and for each the lowest priority up to which all have to go, for the requests' sake alone.
+        """
+        columns = self._cache.columns
+        asked = [(resource, value) for resource, value in pod.shape.requests.items() if value > 0]
+        asked.append((PODS, 1))
+        room = {
+            resource: columns.resource(columns.allocatable, resource)[slots]
+            - columns.resource(columns.used, resource)[slots]
+            for resource, _ in asked
+        }
+        victims = np.zeros(len(slots), dtype=np.int64)
+        bounds = np.zeros(len(slots), dtype=np.int64)
+        enough: Mask = np.zeros(len(slots), dtype=np.bool_)
+        for level, held in self._levels.below(pod.shape.priority):
+            victims += _at(held[PODS], slots)
+            for resource in room:
+                if resource in held:
+                    room[resource] = room[resource] + _at(held[resource], slots)
+            does = np.logical_and.reduce([room[resource] >= value for resource, value in asked])
+            bounds[~enough] = level
+            enough |= does
+        somebody = victims > 0
+        reasons[_NO_VICTIMS] += int(np.count_nonzero(~somebody))
+        if pod.shape.host_ports:
+            # Ports are asked for before resources, so what is told of such a node is found out exactly.
+            enough[:] = True
+        else:
+            short = somebody & ~enough
+            for resource, value in asked:
+                name = "Too many pods" if resource == PODS else f"Insufficient {resource}"
+                reasons[name] += int(np.count_nonzero(room[resource][short] < value))
+        kept = somebody & enough
+        return slots[kept], bounds[kept]
+
+    # One node
+
+    def _lower(self, pod: PlacedPod, slot: int) -> list[PlacedPod]:
+        """Those who might go from a node, the more important first."""
+        priority = pod.shape.priority
+        pods = [
+            one
+            for one in self._cache.pods_on(self._cache.columns.names[slot])
+            if one.shape.priority < priority
+        ]
+        pods.sort(key=lambda one: (-one.shape.priority, _start(one), one.key))
+        return pods
+
+    def _protected(self, pods: Sequence[PlacedPod]) -> list[PlacedPod]:
+        verdicts = self._cache.budgets.protected(pods)
+        return [one for one, protected in zip(pods, verdicts, strict=True) if protected]
+
+    def _give_back(
+        self, slot: int, lower: list[PlacedPod], stays: Callable[[PlacedPod], bool]
+    ) -> Candidate | None:
+        """Give back whoever can stay. None where nobody had to go, so that the node was refused for another reason."""
+        protected = self._protected(lower)
+        spared = set(protected)
+        kept = {one for one in protected if stays(one)}
+        kept |= {one for one in lower if one not in spared and stays(one)}
+        if len(kept) == len(lower):
+            return None
+        return Candidate(slot, tuple(one for one in lower if one not in kept), len(spared - kept))
+
+    def _by_sums(
+        self, pod: PlacedPod, evaluation: Evaluation, slots: Slots, limit: int, reasons: Counter[str]
+    ) -> list[tuple[Rank, Candidate]]:
+        rooms = evaluation.room
+        if not isinstance(rooms, _Rooms):
+            rooms = evaluation.room = _Rooms()
+        rooms.refresh(self._cache)
+        kept, columns, nominations = rooms.by_slot, self._cache.columns, self._cache.nominations
+        found: list[tuple[Rank, Candidate]] = []
+        unprotected = False
+        for slot in slots.tolist():
+            if slot in kept:
+                room = kept[slot]
+            else:
+                yielding = nominations.yielding(pod, columns.names[slot])
+                candidate = (
+                    self._suppose(pod, evaluation, slot, (), reasons)
+                    if any(one.shape.terms for one in yielding)
+                    else self._sum(pod, slot, yielding, reasons)
+                )
+                room = None if candidate is None else (candidate.rank, candidate)
+                if not yielding and candidate is not None:
+                    kept[slot] = room
+            if room is not None:
+                found.append(room)
+                unprotected = unprotected or not room[1].protected
+                if unprotected and len(found) >= limit:
+                    break
+        return found
+
+    def _sum(
+        self, pod: PlacedPod, slot: int, yielding: Sequence[PlacedPod], reasons: Counter[str]
+    ) -> Candidate | None:
+        """Whoever has to go where only requests matter."""
+        columns = self._cache.columns
+        asked = [(resource, value) for resource, value in pod.shape.requests.items() if value > 0]
+        asked.append((PODS, 1))
+        lower = self._lower(pod, slot)
+        spare: dict[str, int] = {}
+        for resource, value in asked:
+            allocatable = columns.resource(columns.allocatable, resource)[slot]
+            used = columns.resource(columns.used, resource)[slot]
+            freed = sum(_held(one, resource) for one in lower)
+            promised = sum(_held(one, resource) for one in yielding)
+            spare[resource] = int(allocatable) - int(used) + freed - promised - value
+        short = [resource for resource in spare if spare[resource] < 0]
+        if short:
+            for resource in short:
+                reasons["Too many pods" if resource == PODS else f"Insufficient {resource}"] += 1
+            return None
+
+        def stays(one: PlacedPod) -> bool:
+            if any(_held(one, resource) > left for resource, left in spare.items()):
+                return False
+            for resource in spare:
+                spare[resource] -= _held(one, resource)
+            return True
+
+        return self._give_back(slot, lower, stays)
+
+    def _by_supposing(
+        self,
+        pod: PlacedPod,
+        evaluation: Evaluation,
+        slots: Slots,
+        limit: int,
+        needed: Sequence[Origin],
+        reasons: Counter[str],
+    ) -> list[tuple[Rank, Candidate]]:
+        found: list[tuple[Rank, Candidate]] = []
+        unprotected, failures = False, 0
+        for position, slot in enumerate(slots.tolist()):
+            candidate = self._suppose(pod, evaluation, slot, needed, reasons)
+            if candidate is not None:
+                found.append((candidate.rank, candidate))
+                unprotected = unprotected or not candidate.protected
+                if unprotected and len(found) >= limit:
+                    break
+                continue
+            failures += 1
+            if failures >= _FAILURES_AT_MOST:
+                reasons[_LEFT_OUT] += len(slots) - position - 1
+                break
+        return found
+
+    def _suppose(
+        self,
+        pod: PlacedPod,
+        evaluation: Evaluation,
+        slot: int,
+        needed: Sequence[Origin],
+        reasons: Counter[str],
+    ) -> Candidate | None:
+        """Whoever has to go, all filters being asked. With the pods nominated for the node, and without them."""
+        yielding = self._cache.nominations.yielding(pod, self._cache.columns.names[slot])
+        lower = self._lower(pod, slot)
+        with Supposition(self._cache, slot) as world:
+            for one in lower:
+                world.take(one)
+            why = refusal(world, evaluation, slot, yielding, needed)
+            if why is not None:
+                reasons.update(why)
+                return None
+
+            def stays(one: PlacedPod) -> bool:
+                world.give_back(one)
+                if refusal(world, evaluation, slot, yielding, needed) is None:
+                    return True
+                world.take(one)
+                return False
+
+            candidate = self._give_back(slot, lower, stays)
+        if candidate is None:
+            reasons[_NO_VICTIMS] += 1
+        return candidate
+
+
+def refusal(
+    world: Supposition,
+    evaluation: Evaluation,
+    slot: int,
+    yielding: Sequence[PlacedPod],
+    needed: Iterable[Origin] = (),
+) -> Counter[str] | None:
+    """Why a node refuses a pod, supposing that those it must yield to are there, or that they are not; else None."""
+    for putting in (True, False) if yielding else (False,):
+        if putting:
+            world.put(yielding)
+        try:
+            code = evaluation.refusal_at(slot)
+            if code != PASSES:
+                return evaluation.filters[code - 1].reasons(np.array([slot]))
+            for origin in needed:
+                missing = origin.missing()
+                if missing is not None:
+                    return Counter({f"node(s) without a delay: {missing}": 1})
+        finally:
+            if putting:
+                for one in yielding:
+                    world.put_off(one)
+    return None
+
+
+def _best(found: list[tuple[Rank, Candidate]], scatter: Scatter) -> Candidate:
+    lowest = min(rank for rank, _ in found)
+    best = [candidate for rank, candidate in found if rank == lowest]
+    if len(best) == 1:
+        return best[0]
+    numbers = scatter(np.array([candidate.slot for candidate in best], dtype=np.int64))
+    return best[int(np.argmin(numbers))]
+
+
+def _start(pod: PlacedPod) -> float:
+    """When the pod started; one that has not yet counts as starting now, which is after all others."""
+    start = pod.pod.status.start_time
+    return float("inf") if start is None else start.timestamp()
+
+
+def _held(pod: PlacedPod, resource: str) -> int:
+    return 1 if resource == PODS else pod.requests.get(resource, 0)
+
+
+def _at(column: Slots, slots: Slots) -> Slots:
+    """The entries of a column that may be shorter than the others: nothing was ever held in later slots."""
+    if len(slots) and int(slots[-1]) >= len(column):
+        column = np.append(column, np.zeros(int(slots[-1]) + 1 - len(column), dtype=np.int64))
+    found: Slots = column[slots]
+    return found
