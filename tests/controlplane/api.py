@@ -56,7 +56,7 @@ class Api:
     def close(self) -> None:
         """Closes the connections of all threads and ends all watches; later requests open new ones."""
         with self._lock:
-            connections, self._connections = self._connections, []
+            connections = list(self._connections)  # kept: a thread's own opens again with its next request
             watches, self._watches = self._watches, []
         for connection in connections:
             connection.close()
