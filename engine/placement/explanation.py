@@ -1,0 +1,445 @@
+"""Why a pod goes where it goes, for every node, as data: what refused it, which values decided, how it scored.
+
+`explain` decides as `Placer.place` does and then takes the decision apart; it never decides anything itself.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from engine.compile.citation import Citation
+from engine.compile.requirements import Requirements, Stage
+from engine.constraints.protocol import Filter, GlobalFilter, Mask, Score, Slots
+from engine.constraints.telling import Telling, Value
+from engine.model.objects import PodKey
+from engine.placement.decision import Decision
+from engine.placement.evaluation import Evaluation
+from engine.placement.explanation_scores import Choice, Why, chosen
+from engine.placement.placer import Placer
+from engine.state.columns import PODS, Columns
+from engine.state.pods import PlacedPod
+
+_STAGES: Final = 64
+"""Stages that are looked into; pods with more have them counted, not judged."""
+_EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What refuses or scores: a plugin of the stock scheduler, or a statement of a rule.
+
+    Attributes:
+        name: The plugin's, or the rule's.
+        file: "" for a plugin.
+        line: 0 for a plugin.
+        text: The statement as it is written.
+    """
+
+    name: str
+    file: str = ""
+    line: int = 0
+    text: str = ""
+
+    @property
+    def policy(self) -> bool:
+        """Whether it is a rule's."""
+        return bool(self.file)
+
+    @classmethod
+    def of(cls, constraint: Filter | GlobalFilter | Score) -> Source:
+        """Who a constraint belongs to."""
+        citation: Citation | None = getattr(constraint, "citation", None)
+        if citation is None:
+            return cls(constraint.name)
+        return cls(citation.rule, citation.span.file or "policy", citation.span.line, citation.text)
+
+    def __str__(self) -> str:
+        return f"rule {self.name}, {self.file}:{self.line}" if self.policy else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRefusal:
+    """Why one node does not take the pod.
+
+    Attributes:
+        reason: A sentence of which the subject is the node, without who says it.
+        values: What decided; empty where the constraint cannot tell.
+    """
+
+    source: Source
+    reason: str
+    values: tuple[Value, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """How far it is from what would have done."""
+        return max((value.gap for value in self.values), default=np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePart:
+    """What one score says of one node.
+
+    Attributes:
+        raw: Before it is normalised over the nodes that fit; None where nobody knows it.
+        normalised: 0…100.
+        contribution: ``weight`` times ``normalised``.
+    """
+
+    source: Source
+    raw: float | None
+    normalised: float
+    weight: float
+
+    @property
+    def contribution(self) -> float:
+        """What it adds to the node's total."""
+        return self.weight * self.normalised
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVerdict:
+    """One node.
+
+    Attributes:
+        refusals: Empty where it fits, or where no node was looked at. The first in the order in which they are asked,
+            unless all were wanted.
+        parts: Its scores, where it fits.
+        total: Their sum; None where it does not fit.
+        tie_break: The stock scheduler's scores, where the policies' left this node level with others at the top.
+        tie_break_total: Their sum.
+    """
+
+    name: str
+    fits: bool
+    refusals: tuple[NodeRefusal, ...] = ()
+    parts: tuple[ScorePart, ...] = ()
+    total: float | None = None
+    tie_break: tuple[ScorePart, ...] = ()
+    tie_break_total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalGroup:
+    """The nodes that were first refused for one reason.
+
+    Attributes:
+        nodes: How many.
+        examples: Some of their names, the nearest to fitting first.
+        values: What decided at the first of those.
+    """
+
+    source: Source
+    reason: str
+    nodes: int
+    examples: tuple[str, ...]
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """What would make the pod fit: nodes that one constraint alone keeps it from.
+
+    Attributes:
+        nodes: How many.
+        nearest: The one that lacks the least.
+        values: What decided there.
+    """
+
+    source: Source
+    reason: str
+    nodes: int
+    nearest: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeRoom:
+    """A resource that the pod asks for, over all nodes.
+
+    Attributes:
+        requested: Millicores of cpu, whole units of others.
+        most: The largest free amount of any node.
+        node: Where that is; "" without nodes.
+        enough: How many nodes have as much as is asked for.
+    """
+
+    resource: str
+    requested: int
+    most: int
+    node: str
+    enough: int
+
+
+class StageState(enum.Enum):
+    """Where a stage of fallbacks stands."""
+
+    CHOSEN = "chosen"
+    """It gave the node."""
+    TRIED = "tried"
+    """No node fits in it."""
+    OPEN = "open"
+    """It may be tried, but an earlier one gave the node."""
+    CLOSED = "closed"
+    """The pod has not waited long enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageVerdict:
+    """One stage of the pod's fallbacks.
+
+    Attributes:
+        sets: The node sets that it keeps to.
+        waived: The rules that do not bind in it.
+        opens: What it adds to the one before, "" for the first.
+        after_ms: How long the pod must have been found unschedulable.
+        feasible: How many nodes could take the pod in it; None where it was not looked into.
+    """
+
+    state: StageState
+    sets: tuple[str, ...]
+    waived: tuple[str, ...]
+    opens: str
+    after_ms: float
+    feasible: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that selects the pod."""
+
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that there is to say about one placement.
+
+    Attributes:
+        waited_ms: For how long it has been found unschedulable, which opens fallbacks.
+        decision: What was decided.
+        why: What made the chosen node the one.
+        runner_up: The best other node that fits, None where there is none.
+        nodes: All of them: those that fit by their rank, then the others by name.
+        groups: The refusals, the most frequent first.
+        helps: Where there is no node: what would help, the most nodes first.
+        room: The resources that the pod asks for.
+        stages: In the order in which they are tried.
+        rules: Those that select the pod.
+        requires: Every filter that was asked, in that order.
+    """
+
+    pod: PodKey
+    now: float
+    waited_ms: float
+    decision: Decision
+    why: Why
+    runner_up: str | None
+    nodes: tuple[NodeVerdict, ...]
+    groups: tuple[RefusalGroup, ...]
+    helps: tuple[Help, ...]
+    room: tuple[FreeRoom, ...]
+    stages: tuple[StageVerdict, ...]
+    rules: tuple[Rule, ...]
+    requires: tuple[Source, ...]
+
+    def node(self, name: str) -> NodeVerdict | None:
+        """What is said of one node, None where there is no such."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+
+def explain(
+    placer: Placer, pod: PlacedPod, now: float, waited_ms: float = 0.0, all_reasons: bool = False
+) -> Explanation:
+    """Take a decision apart.
+
+    Args:
+        placer: Decides.
+        pod: A cached pod that holds no room; see `engine.placement.explanation_pods` for others.
+        now: Seconds since the epoch.
+        waited_ms: For how long it has been found unschedulable.
+        all_reasons: Whether every filter is asked about every node; else the first that refuses it speaks.
+    """
+    decision = placer.place(pod, now, waited_ms, diagnose=True)
+    requirements, columns = placer.requirements(pod, now), placer.columns
+    nodes: list[NodeVerdict] = []
+    groups: tuple[RefusalGroup, ...] = ()
+    helps: tuple[Help, ...] = ()
+    requires: tuple[Source, ...] = ()
+    choice = Choice()
+    if decision.trouble is None:
+        evaluation = placer.evaluation(pod, now, decision.stage)
+        verdicts = evaluation.verdicts()
+        choice = chosen(columns, requirements, evaluation, decision)
+        sources = [Source.of(constraint) for constraint in evaluation.filters]
+        requires = tuple(sources)
+        refused = _refused(columns, evaluation, sources, verdicts, all_reasons)
+        nodes = [*_fitting(columns, requirements, choice), *refused]
+        groups = _groups(refused)
+        if decision.node is None:
+            helps = _helps(columns, evaluation, sources, verdicts)
+    else:
+        nodes = [NodeVerdict(name, fits=False) for name in sorted(columns.node_names())]
+    return Explanation(
+        pod=pod.key,
+        now=now,
+        waited_ms=waited_ms,
+        decision=decision,
+        why=choice.why,
+        runner_up=columns.names[choice.slots[1]] if len(choice.slots) > 1 else None,
+        nodes=tuple(nodes),
+        groups=groups,
+        helps=helps,
+        room=_room(columns, pod),
+        stages=_stages(placer, pod, now, waited_ms, decision, requirements.stages),
+        rules=_rules(placer, requirements),
+        requires=requires,
+    )
+
+
+def _fitting(columns: Columns, requirements: Requirements, choice: Choice) -> list[NodeVerdict]:
+    """The nodes that fit, by their rank."""
+    ranking = [Source.of(score) for score in requirements.ranks or requirements.stock]
+    breaking = [Source.of(score) for score in requirements.stock]
+    return [
+        NodeVerdict(
+            name=columns.names[slot],
+            fits=True,
+            parts=_parts(ranking, choice.parts[row]),
+            total=choice.totals[row],
+            tie_break=_parts(breaking, choice.tie_parts.get(slot, ())),
+            tie_break_total=choice.tie_totals.get(slot),
+        )
+        for row, slot in enumerate(choice.slots)
+    ]
+
+
+def _parts(
+    sources: Sequence[Source], numbers: Sequence[tuple[float | None, float, float]]
+) -> tuple[ScorePart, ...]:
+    return tuple(ScorePart(source, *row) for source, row in zip(sources, numbers, strict=False))
+
+
+def _refused(
+    columns: Columns,
+    evaluation: Evaluation,
+    sources: Sequence[Source],
+    verdicts: Sequence[Mask],
+    all_reasons: bool,
+) -> list[NodeVerdict]:
+    """The nodes that don't fit, by name."""
+    alive = columns.alive[columns.everywhere]
+    by_slot: dict[int, list[NodeRefusal]] = {}
+    for constraint, source, passes in zip(evaluation.filters, sources, verdicts, strict=True):
+        for slot in np.flatnonzero(alive & ~passes).tolist():
+            refusals = by_slot.setdefault(slot, [])
+            if all_reasons or not refusals:
+                refusals.append(_refusal(constraint, source, slot))
+    named = sorted((columns.names[slot], refusals) for slot, refusals in by_slot.items())
+    return [NodeVerdict(name, fits=False, refusals=tuple(refusals)) for name, refusals in named]
+
+
+def _refusal(constraint: Filter | GlobalFilter, source: Source, slot: int) -> NodeRefusal:
+    values = constraint.values(slot) if isinstance(constraint, Telling) else ()
+    sentences = (_bare(sentence) for sentence in constraint.reasons(np.array([slot])))
+    return NodeRefusal(source, ", ".join(sentences), values)
+
+
+def _bare(sentence: str) -> str:
+    """The sentence about one node, without whose it is and how other nodes do."""
+    words = sentence.removeprefix("node(s) ")
+    if words.endswith(")"):
+        words = words.partition(" (rule ")[0]
+    return words.partition(", the nearest at ")[0]
+
+
+def _groups(refused: Sequence[NodeVerdict]) -> tuple[RefusalGroup, ...]:
+    found: dict[tuple[Source, str], list[tuple[NodeVerdict, NodeRefusal]]] = {}
+    for node in refused:
+        first = node.refusals[0]
+        found.setdefault((first.source, first.reason), []).append((node, first))
+    groups = []
+    for (source, reason), members in found.items():
+        members.sort(key=lambda member: (member[1].gap, member[0].name))
+        names = tuple(node.name for node, _ in islice(members, _EXAMPLES))
+        groups.append(RefusalGroup(source, reason, len(members), names, members[0][1].values))
+    return tuple(sorted(groups, key=lambda group: (-group.nodes, str(group.source), group.reason)))
+
+
+def _helps(
+    columns: Columns, evaluation: Evaluation, sources: Sequence[Source], verdicts: Sequence[Mask]
+) -> tuple[Help, ...]:
+    """For each filter the nodes that no other refuses."""
+    alive = columns.alive[columns.everywhere]
+    refusing = np.sum([~passes for passes in verdicts], axis=0)
+    helps = []
+    for constraint, source, passes in zip(evaluation.filters, sources, verdicts, strict=True):
+        alone: Slots = np.flatnonzero(alive & ~passes & (refusing == 1))
+        if not len(alone):
+            continue
+        refusals = [(_refusal(constraint, source, slot), columns.names[slot]) for slot in alone.tolist()]
+        nearest, name = min(refusals, key=lambda one: (one[0].gap, one[1]))
+        helps.append(Help(source, nearest.reason, len(alone), name, nearest.values))
+    return tuple(sorted(helps, key=lambda one: -one.nodes))
+
+
+def _room(columns: Columns, pod: PlacedPod) -> tuple[FreeRoom, ...]:
+    slots = np.flatnonzero(columns.alive[columns.everywhere])
+    asked = {**{name: value for name, value in pod.shape.requests.items() if value > 0}, PODS: 1}
+    room = []
+    for resource, requested in asked.items():
+        free = columns.resource(columns.allocatable, resource) - columns.resource(columns.used, resource)
+        free = free[slots]
+        best = int(free.argmax()) if len(free) else -1
+        room.append(
+            FreeRoom(
+                resource,
+                requested,
+                max(int(free[best]), 0) if len(free) else 0,
+                columns.names[slots[best]] if len(free) else "",
+                int(np.count_nonzero(free >= requested)),
+            )
+        )
+    return tuple(room)
+
+
+def _stages(
+    placer: Placer,
+    pod: PlacedPod,
+    now: float,
+    waited_ms: float,
+    decision: Decision,
+    stages: Sequence[Stage],
+) -> tuple[StageVerdict, ...]:
+    found = []
+    for position, stage in enumerate(stages):
+        feasible = None
+        if decision.trouble is None and position < _STAGES:
+            feasible = len(placer.evaluation(pod, now, position).feasible())
+        if stage.after_ms > waited_ms:
+            state = StageState.CLOSED
+        elif decision.node is not None and position >= decision.stage:
+            state = StageState.CHOSEN if position == decision.stage else StageState.OPEN
+        else:
+            state = StageState.TRIED if decision.trouble is None else StageState.OPEN
+        sets = tuple(member.set_name for member in stage.members)
+        waived = tuple(sorted(stage.waived))
+        found.append(StageVerdict(state, sets, waived, stage.opens, stage.after_ms, feasible))
+    return tuple(found)
+
+
+def _rules(placer: Placer, requirements: Requirements) -> tuple[Rule, ...]:
+    selected = set(requirements.rules)
+    return tuple(
+        Rule(rule.name, rule.span.file, rule.span.line)
+        for rule in placer.plan.policy.rules
+        if f"{rule.name} ({rule.span})" in selected
+    )
