@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.nodes import WithinDelay
-from engine.compile.origins import Origins
+from engine.compile.origins import Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSubject
 from engine.constraints.protocol import Depends, Slots, Vector
 from engine.delay.map import DelayMap
-from engine.placement.decision import Decision, MeasuredLimit
+from engine.placement.decision import Decision, MeasuredLimit, Preemption, Refusals
 from engine.placement.evaluation import Evaluation, totals
+from engine.placement.preemption import Preemptor, Promised, refusal
 from engine.state.cache import Cache
 from engine.state.columns import Columns
-from engine.state.pods import PlacedPod
+from engine.state.pods import Phase, PlacedPod
+from engine.state.supposition import Supposition
 
 _KEPT_BYTES: Final = 256 * 2**20
 _REQUIREMENTS_BYTES: Final = 16 * 2**10
 """About what the objects of one pod's requirements take: rules that read a pod's name make them for every pod."""
+VICTIMS_GOING: Final = "not eligible due to a terminating pod on the nominated node."
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 """Multiplying by it (2⁶⁴ divided by the golden ratio) scatters neighbouring hashes."""
 
@@ -61,6 +65,7 @@ class Placer:
         self._origins = Origins(cache.columns, cache.workloads, delays)
         self._plan = BoundPlan(plan, cache, self._origins, self._moment)
         self._seed = seed.to_bytes(8, "little", signed=True)
+        self._preemptor = Preemptor(cache)
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._bytes = 0
 
@@ -84,7 +89,14 @@ class Placer:
         """Decide by other delays from now on; nothing is thrown away that does not depend on them."""
         self._origins.swap(delays)
 
-    def place(self, pod: PlacedPod, now: float, waited_ms: float = 0.0, diagnose: bool = False) -> Decision:
+    def place(
+        self,
+        pod: PlacedPod,
+        now: float,
+        waited_ms: float = 0.0,
+        diagnose: bool = False,
+        preempt: bool = False,
+    ) -> Decision:
         """Where the pod goes, or why it goes nowhere.
 
         Args:
@@ -92,6 +104,7 @@ class Placer:
             now: Seconds since the epoch.
             waited_ms: Since when the pod has been found unschedulable; opens the fallbacks with a duration.
             diagnose: Whether a decision for a node has to say why not the others, too.
+            preempt: Whether to find out, where there is no node, whom to take away so that there is one.
         """
         self._moment.now = now
         self._plan.tick()
@@ -109,7 +122,7 @@ class Placer:
                     break
         if trouble is not None:
             return Decision(None, nodes, trouble=trouble, rules=requirements.rules, helped_by=helped_by)
-        tried: list[tuple[int, Evaluation]] = []
+        tried: list[tuple[int, Evaluation, Refusals]] = []
         retry_ms: float | None = None
         next_opens = ""
         for position, stage in enumerate(requirements.stages):
@@ -119,7 +132,7 @@ class Placer:
                 continue
             evaluation = self._evaluation(kept, position, stage)
             evaluation.refresh()
-            feasible = evaluation.feasible()
+            feasible, promised = self._yielded(pod, evaluation, evaluation.feasible(), requirements.needed)
             if len(feasible):
                 slot, score = self._choose(pod, kept, evaluation, feasible)
                 return Decision(
@@ -130,16 +143,15 @@ class Placer:
                     stage=position,
                     opened=stage.opens,
                     rules=requirements.rules,
-                    refusals=evaluation.refusals() if diagnose else None,
+                    refusals=_with_promised(evaluation, promised) if diagnose else None,
                 )
-            tried.append((position, evaluation))
+            tried.append((position, evaluation, _with_promised(evaluation, promised)))
         assert tried, "the first stage is always open"
         helped_by = Depends.NODE
-        for _, evaluation in tried:
+        for _, _, refusals in tried:
             # The last is told, but a change of what refused in an earlier stage helps as well.
-            refusals = evaluation.refusals()
             helped_by |= refusals.depends()
-        position, _ = tried[-1]
+        position, _, refusals = tried[-1]
         return Decision(
             node=None,
             nodes=nodes,
@@ -150,7 +162,61 @@ class Placer:
             retry_ms=retry_ms,
             next_opens=next_opens,
             helped_by=helped_by,
+            preemption=self._make_room(pod, requirements, tried) if preempt else None,
         )
+
+    def _yielded(
+        self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]
+    ) -> tuple[Slots, Promised | None]:
+        """The feasible slots without those whose room is promised to others, or only the one promised to the pod."""
+        nominations = self._cache.nominations
+        if not nominations or not len(feasible):
+            return feasible, None
+        refused: dict[int, Counter[str]] = {}
+        for node in nominations.nodes():
+            slot = self._columns.slot(node)
+            yielding = nominations.yielding(pod, node) if slot is not None else []
+            if slot is None or not yielding or not _among(slot, feasible):
+                continue
+            with Supposition(self._cache, slot) as world:
+                why = refusal(world, evaluation, slot, yielding, needed)
+            if why is not None:
+                refused[slot] = why
+        if refused:
+            feasible = feasible[~np.isin(feasible, list(refused))]
+        own = self._columns.slot(nominations.node_of(pod.key))
+        if own is not None and _among(own, feasible):
+            feasible = np.array([own], dtype=np.int64)
+        return feasible, Promised(refused) if refused else None
+
+    def _make_room(
+        self,
+        pod: PlacedPod,
+        requirements: Requirements,
+        tried: Sequence[tuple[int, Evaluation, Refusals]],
+    ) -> Preemption:
+        """Where room can be made, by the first stage that can."""
+        if pod.pod.spec.preemption_policy == "Never":
+            return Preemption(trouble="not eligible due to preemptionPolicy=Never.")
+        nominated = self._cache.nominations.node_of(pod.key)
+        slot = self._columns.slot(nominated)
+        if (
+            slot is not None
+            and any(bool(evaluation.bearable(np.array([slot]))[0]) for _, evaluation, _ in tried)
+            and any(
+                one.shape.priority < pod.shape.priority and _going(one)
+                for one in self._cache.pods_on(nominated)
+            )
+        ):
+            return Preemption(trouble=VICTIMS_GOING)
+        found = Preemption()
+        for _, evaluation, refusals in tried:
+            found = self._preemptor.find(
+                pod, evaluation, refusals, requirements.needed, lambda slots: self._scatter(pod, slots)
+            )
+            if found.node is not None:
+                break
+        return found
 
     def delays(self, pod: PlacedPod, node: str, now: float) -> list[MeasuredLimit]:
         """The delay limits that the rules set for a pod, with what it would have on a node."""
@@ -236,6 +302,29 @@ class Placer:
     def _clear(self) -> None:
         self._kept.clear()
         self._bytes = 0
+
+
+def _with_promised(evaluation: Evaluation, promised: Promised | None) -> Refusals:
+    """The refusals, with those of nodes whose room is promised to others after all filters."""
+    refusals = evaluation.refusals()
+    if promised is None:
+        return refusals
+    refusals.codes[list(promised.slots)] = len(refusals.filters) + 1
+    return Refusals(refusals.codes, (*refusals.filters, promised))
+
+
+def _among(slot: int, slots: Slots) -> bool:
+    """Whether a slot is among others, which rise."""
+    position = int(np.searchsorted(slots, slot))
+    return position < len(slots) and int(slots[position]) == slot
+
+
+def _going(pod: PlacedPod) -> bool:
+    """Whether the pod is on its way out for the sake of another."""
+    condition = pod.pod.condition("DisruptionTarget") if pod.phase is Phase.TERMINATING else None
+    return (
+        condition is not None and condition.status == "True" and condition.reason == "PreemptionByScheduler"
+    )
 
 
 def _best(slots: Slots, totals: Vector) -> tuple[Slots, float]:

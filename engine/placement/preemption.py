@@ -14,18 +14,20 @@ forbids the pod. The node where least is lost is chosen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.compile.origins import Origin
-from engine.constraints.protocol import Mask, Slots, curable
+from engine.constraints.protocol import Depends, Mask, Slots, curable
 from engine.placement.decision import PASSES, Preemption, Refusals, Victim
 from engine.placement.evaluation import Evaluation
 from engine.state.cache import Cache
 from engine.state.columns import PODS
+from engine.state.labels import Where
 from engine.state.levels import Levels
 from engine.state.pods import PlacedPod
 from engine.state.supposition import Supposition
@@ -43,7 +45,7 @@ _LOWEST: Final = 2**31
 """Added to each priority in a sum, so that more victims of a negative priority are not better than fewer."""
 
 Rank = tuple[int, int, int, int, float]
-Scatter = Callable[[Slots], Sequence[int]]
+Scatter = Callable[[Slots], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +336,33 @@ class Preemptor:
         if candidate is None:
             reasons[_NO_VICTIMS] += 1
         return candidate
+
+
+class Promised:
+    """Refuses nodes that could take the pod, were it not for pods of no lower priority that they are promised to.
+
+    Attributes:
+        slots: Why each, supposing that those pods were there.
+    """
+
+    name = "NominatedPods"
+    depends = Depends.USAGE | Depends.CENSUS
+
+    def __init__(self, slots: Mapping[int, Counter[str]]) -> None:
+        self.slots = slots
+
+    def passes(self, where: Where) -> Mask:
+        """True where nothing is promised."""
+        refused = np.array(list(self.slots), dtype=np.int64)
+        slots = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+        return ~np.isin(slots, refused)
+
+    def reasons(self, refused: Slots) -> Counter[str]:
+        """What would be lacking."""
+        reasons: Counter[str] = Counter()
+        for slot in refused.tolist():
+            reasons.update(self.slots[slot])
+        return reasons
 
 
 def refusal(
