@@ -26,6 +26,7 @@ from engine.model.objects import (
     ResourceRequirements,
     Toleration,
 )
+from engine.model.pod_terms import with_label_keys
 from engine.model.requests import RequestError, pod_requests
 
 NOT_READY: Final = "node.kubernetes.io/not-ready"
@@ -103,6 +104,7 @@ class PodAdmission:
             except DurationError as error:
                 raise invalid("Pod", metadata.name, f"metadata.annotations[{key}]: {error}") from None
         priority, policy = self._priority(metadata.name, spec)
+        spec = full_spec(with_label_keys(spec, metadata.labels or {}))
         spec = replace(
             spec,
             containers=tuple(_with_requests(container) for container in spec.containers),
