@@ -33,6 +33,7 @@ _PATHS = {
     ResourceKind.REPLICATION_CONTROLLERS: "/api/v1/replicationcontrollers",
     ResourceKind.REPLICA_SETS: "/apis/apps/v1/replicasets",
     ResourceKind.STATEFUL_SETS: "/apis/apps/v1/statefulsets",
+    ResourceKind.BUDGETS: "/apis/policy/v1/poddisruptionbudgets",
 }
 _SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
 
@@ -147,7 +148,17 @@ class ApiCluster:
 
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         """Set one condition; the uid is a precondition."""
-        body = wire.condition_patch(pod, condition)
+        self._patch_status(pod, wire.condition_patch(pod, condition))
+
+    def delete_pod(self, pod: PodKey) -> None:
+        """Delete the pod; the uid is a precondition."""
+        self._send("DELETE", _pod(pod.namespace, pod.name), wire.deletion(pod))
+
+    def nominate(self, pod: PodKey, node: str) -> None:
+        """Set the node that is promised to the pod, "" for none; the uid is a precondition."""
+        self._patch_status(pod, wire.nomination_patch(pod, node))
+
+    def _patch_status(self, pod: PodKey, body: bytes) -> None:
         try:
             self._send("PATCH", _pod(pod.namespace, pod.name) + "/status", body, wire.MERGE)
         except ApiError as error:

@@ -18,6 +18,7 @@ from engine.model.objects import (
     Namespace,
     Node,
     Pod,
+    PodDisruptionBudget,
     PodKey,
     ReplicaSet,
     ReplicationController,
@@ -36,6 +37,7 @@ class ResourceKind(enum.Enum):
     REPLICATION_CONTROLLERS = "replicationcontrollers"
     REPLICA_SETS = "replicasets"
     STATEFUL_SETS = "statefulsets"
+    BUDGETS = "poddisruptionbudgets"
 
 
 class Change(enum.Enum):
@@ -47,7 +49,9 @@ class Change(enum.Enum):
     BOOKMARK = "BOOKMARK"
 
 
-Object = Pod | Node | Namespace | Service | ReplicationController | ReplicaSet | StatefulSet
+Object = (
+    Pod | Node | Namespace | Service | ReplicationController | ReplicaSet | StatefulSet | PodDisruptionBudget
+)
 """Whatever of a kind is listed and watched; of all but pods and nodes, only what says which pods belong together."""
 
 
@@ -139,6 +143,18 @@ class Cluster(Protocol):
 
     def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
         """Evict through the eviction API. ApiError 429 where a disruption budget forbids it now."""
+        ...
+
+    def delete_pod(self, pod: PodKey) -> None:
+        """Delete the pod, which gets its own grace period; disruption budgets are not asked.
+
+        Raises:
+            ApiError: 409 where another pod has its name; 404 where it is gone.
+        """
+        ...
+
+    def nominate(self, pod: PodKey, node: str) -> None:
+        """Set the node that is promised to the pod, "" for none, in its status; the uid is a precondition."""
         ...
 
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:

@@ -18,6 +18,7 @@ from engine.model.objects import (
     Namespace,
     Node,
     Pod,
+    PodDisruptionBudget,
     PodKey,
     ReplicaSet,
     ReplicationController,
@@ -110,6 +111,7 @@ _TYPES: dict[ResourceKind, Any] = {
     ResourceKind.REPLICATION_CONTROLLERS: ReplicationController,
     ResourceKind.REPLICA_SETS: ReplicaSet,
     ResourceKind.STATEFUL_SETS: StatefulSet,
+    ResourceKind.BUDGETS: PodDisruptionBudget,
 }
 _OBJECTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()
@@ -324,6 +326,16 @@ def eviction(pod: PodKey, grace_seconds: int | None) -> bytes:
             "deleteOptions": options,
         }
     )
+
+
+def deletion(pod: PodKey) -> bytes:
+    """What goes with a DELETE of exactly that pod."""
+    return encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}})
+
+
+def nomination_patch(pod: PodKey, node: str) -> bytes:
+    """A merge patch of the node that is promised to the pod; null takes it away."""
+    return encode({"metadata": {"uid": pod.uid}, "status": {"nominatedNodeName": node or None}})
 
 
 def condition_patch(pod: PodKey, condition: Condition) -> bytes:

@@ -105,7 +105,7 @@ class Applying:
 
     def _apply_budget(self, budget: PodDisruptionBudget) -> None:
         metadata = replace(budget.metadata, namespace=budget.metadata.namespace or "default")
-        self._store.budgets[(metadata.namespace, metadata.name)] = replace(budget, metadata=metadata)
+        self._store.put_budget(replace(budget, metadata=metadata))
 
     def _apply_node(self, node: Node) -> None:
         old = self._store.nodes.get(node.metadata.name)

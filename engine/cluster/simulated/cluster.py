@@ -91,7 +91,7 @@ class SimulatedCluster:
         self._agenda = Agenda(self.clock)
         self._store = Store(self.options.history, self.options.seed)
         self._leases = Leases(self._store)
-        self._budgets = Budgets(self._store)
+        self._budgets = Budgets(self._store, self._agenda)
         admission = PodAdmission(self._store.priority_classes, self.options.default_toleration)
         self._registry = PodRegistry(self._store, self._agenda, admission, self._wanted)
         post = self.events.append
@@ -165,6 +165,14 @@ class SimulatedCluster:
         """Evict the pod. ApiError 429 where a disruption budget forbids it now."""
         self._budgets.check(pod)
         self._registry.delete((pod.namespace, pod.name), grace_seconds, pod.uid or None)
+
+    def delete_pod(self, pod: PodKey) -> None:
+        """Delete the pod; the uid is a precondition."""
+        self._registry.delete((pod.namespace, pod.name), None, pod.uid or None)
+
+    def nominate(self, pod: PodKey, node: str) -> None:
+        """Set the node that is promised to the pod, "" for none."""
+        self._registry.nominate(pod, node)
 
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         """Set one condition; its transition time moves only with its status."""

@@ -102,6 +102,16 @@ class PodRegistry:
         if status is not pod.status:
             self._store.put_pod(replace(pod, status=status))
 
+    def nominate(self, key: PodKey, node: str) -> None:
+        """Patch the node that is promised to the pod; a patch that changes nothing is no write.
+
+        Raises:
+            ApiError: 404, or 409 where the uid is another.
+        """
+        pod = self._get(key, "pods")
+        if pod.status.nominated_node_name != node:
+            self._store.put_pod(replace(pod, status=replace(pod.status, nominated_node_name=node)))
+
     def delete(self, name: PodName, grace: float | None = None, uid: str | None = None) -> None:
         """Ask for the pod's deletion: at once where nothing runs, else its kubelet has the grace period.
 

@@ -8,13 +8,14 @@ from engine.cluster.protocol import ResourceKind
 from engine.manifests import objects as manifests
 from engine.model import objects as model
 
-Shown = model.Namespace | model.Service | model.ReplicaSet | model.StatefulSet
+Shown = model.Namespace | model.Service | model.ReplicaSet | model.StatefulSet | model.PodDisruptionBudget
 
 KIND: Final[dict[type[Shown], ResourceKind]] = {
     model.Namespace: ResourceKind.NAMESPACES,
     model.Service: ResourceKind.SERVICES,
     model.ReplicaSet: ResourceKind.REPLICA_SETS,
     model.StatefulSet: ResourceKind.STATEFUL_SETS,
+    model.PodDisruptionBudget: ResourceKind.BUDGETS,
 }
 
 

@@ -27,6 +27,7 @@ WorkloadName = tuple[str, str, str]
 PodListener = Callable[[Pod | None, Pod | None], None]
 """Called with the pod before (None: it is new) and after (None: it is gone)."""
 NodeListener = Callable[[Node | None, Node | None], None]
+BudgetListener = Callable[[PodDisruptionBudget], None]
 WorkloadListener = Callable[[Workload | None, Workload | None], None]
 
 _Name = TypeVar("_Name", PodName, WorkloadName)
@@ -64,6 +65,7 @@ class Store:
         self.histories = {kind: History(history) for kind in ResourceKind}
         self.pod_listeners: list[PodListener] = []
         self.node_listeners: list[NodeListener] = []
+        self.budget_listeners: list[BudgetListener] = []
         self.workload_listeners: list[WorkloadListener] = []
         self._pods_of_node: dict[str, dict[PodName, None]] = {}
         self._pods_of_owner: dict[str, dict[PodName, None]] = {}
@@ -189,6 +191,18 @@ class Store:
         version = self.next_version()
         last = replace(old, metadata=replace(old.metadata, resource_version=str(version)))
         self.histories[kind].append(Change.DELETED, last, version)
+
+    # Disruption budgets
+
+    def put_budget(self, budget: PodDisruptionBudget) -> None:
+        """Create or replace the budget."""
+        metadata = budget.metadata
+        if not metadata.uid:
+            uid = self.new_uid("PodDisruptionBudget", metadata.namespace, metadata.name)
+            budget = replace(budget, metadata=replace(metadata, uid=uid))
+        self.budgets[metadata.namespace, metadata.name] = budget
+        for listener in self.budget_listeners:
+            listener(budget)
 
     # Workloads
 

@@ -76,6 +76,12 @@ class ScriptedCluster:
     def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
         self._next("evict", pod, grace_seconds)
 
+    def delete_pod(self, pod: PodKey) -> None:
+        self._next("delete_pod", pod)
+
+    def nominate(self, pod: PodKey, node: str) -> None:
+        self._next("nominate", pod, node)
+
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         self._next("patch_pod_condition", pod, condition)
 

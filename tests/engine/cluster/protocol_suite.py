@@ -255,6 +255,41 @@ class ClusterProtocol:
         site.delete_pod(pod)
         assert self.refused(lambda: cluster.evict(pod)).status == 404
 
+    # Deletion and nomination
+
+    def test_delete_takes_a_pod_that_runs_nowhere_away(self, cluster: Cluster, pod: PodKey) -> None:
+        cluster.delete_pod(pod)
+        assert cluster.get_pod(pod.namespace, pod.name) is None
+        assert self.refused(lambda: cluster.delete_pod(pod)).status == 404
+
+    def test_delete_gives_a_bound_pod_its_grace_period(
+        self, site: Site, cluster: Cluster, node: str, pod: PodKey
+    ) -> None:
+        cluster.bind(pod, node)
+        cluster.delete_pod(pod)
+        found = cluster.get_pod(pod.namespace, pod.name)
+        assert found is not None
+        assert found.metadata.deletion_timestamp is not None
+        site.delete_pod(pod)
+
+    def test_the_uid_is_a_precondition_of_deletion(self, cluster: Cluster, pod: PodKey) -> None:
+        stranger = pod._replace(uid=str(uuid.uuid4()))
+        assert self.refused(lambda: cluster.delete_pod(stranger)).status == 409
+        assert cluster.get_pod(pod.namespace, pod.name) is not None
+
+    def test_nominate_promises_a_node_and_takes_the_promise_back(self, cluster: Cluster, pod: PodKey) -> None:
+        for node in ("somewhere", "elsewhere", ""):
+            cluster.nominate(pod, node)
+            found = cluster.get_pod(pod.namespace, pod.name)
+            assert found is not None
+            assert found.status.nominated_node_name == node
+
+    def test_the_uid_is_a_precondition_of_nomination(self, site: Site, cluster: Cluster, pod: PodKey) -> None:
+        stranger = pod._replace(uid=str(uuid.uuid4()))
+        assert self.refused(lambda: cluster.nominate(stranger, "somewhere")).status == 409
+        site.delete_pod(pod)
+        assert self.refused(lambda: cluster.nominate(pod, "somewhere")).status == 404
+
     # Conditions and events
 
     def test_patch_sets_one_condition_and_keeps_the_others(self, cluster: Cluster, pod: PodKey) -> None:

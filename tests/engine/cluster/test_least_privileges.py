@@ -82,6 +82,12 @@ class Calls:
     def evict(self) -> None:
         self.cluster.evict(self.pod(), 0)
 
+    def delete_pod(self) -> None:
+        self.cluster.delete_pod(self.pod())
+
+    def nominate(self) -> None:
+        self.cluster.nominate(self.pod(), "anywhere")
+
     def patch_pod_condition(self) -> None:
         self.cluster.patch_pod_condition(
             self.pod(), Condition("PodScheduled", "False", "Unschedulable", "no")
@@ -127,7 +133,9 @@ NEEDS: dict[str, tuple[str, str, str, Callable[[Calls], None]]] = {
     },
     "create bindings": ("ClusterRole", "create", "pods/binding", Calls.bind),
     "create evictions": ("ClusterRole", "create", "pods/eviction", Calls.evict),
+    "delete pods": ("ClusterRole", "delete", "pods", Calls.delete_pod),
     "patch pods' status": ("ClusterRole", "patch", "pods/status", Calls.patch_pod_condition),
+    "patch pods' status, to nominate": ("ClusterRole", "patch", "pods/status", Calls.nominate),
     "create events": ("ClusterRole", "create", "events", Calls.post_event),
     "create leases": ("Role", "create", "leases", Calls.create_lease),
     "get leases": ("Role", "get", "leases", Calls.get_lease),
