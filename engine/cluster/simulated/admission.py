@@ -104,9 +104,9 @@ class PodAdmission:
             except DurationError as error:
                 raise invalid("Pod", metadata.name, f"metadata.annotations[{key}]: {error}") from None
         priority, policy = self._priority(metadata.name, spec)
-        spec = full_spec(with_label_keys(spec, metadata.labels or {}))
         spec = replace(
             spec,
+            affinity=with_label_keys(spec, metadata.labels or {}).affinity,
             containers=tuple(_with_requests(container) for container in spec.containers),
             init_containers=_all_with_requests(spec.init_containers),
             resources=_requests_from_limits(spec.resources),
