@@ -78,7 +78,7 @@ def test_json_says_what_the_text_says() -> None:
     assert pods["somebody-elses"]["time"] is None
     assert value["nodes"] == 4
     assert value["rules"] == ["near (near.policy:4)", "overflow (near.policy:11)"]
-    assert any("Service web" in note for note in value["notes"])
+    assert any("ConfigMap web" in note for note in value["notes"])
     assert "timeline" not in value
 
 
