@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from engine.cli.notices import own_pod
 from engine.cli.run import run
 from engine.delay import load
+from engine.model.objects import PodKey
 from engine.settings import Settings, load_settings
 from tests.controlplane import ControlPlane
 
@@ -114,6 +116,38 @@ def test_the_image_has_the_version_of_the_package(pod: dict[str, Any]) -> None:
 
 def test_the_pod_outlives_the_shutdown(pod: dict[str, Any]) -> None:
     assert pod["terminationGracePeriodSeconds"] > load_settings(DEPLOY / "settings.yaml").shutdown_grace
+
+
+def test_several_replicas_elect_a_leader(deployment: dict[str, Any]) -> None:
+    leader = load_settings(DEPLOY / "settings.yaml").leader
+    assert deployment["spec"]["replicas"] > 1
+    assert leader.elect
+    roles = [role for role in documents(DEPLOY / "rbac.yaml") if role["kind"] == "Role"]
+    [role] = [role for role in roles if role["rules"][0]["resources"] == ["leases"]]
+    assert role["metadata"]["namespace"] == leader.namespace
+    assert role["rules"][1]["resourceNames"] == [leader.name]
+
+
+def test_probes_and_prometheus_ask_where_it_answers(deployment: dict[str, Any], pod: dict[str, Any]) -> None:
+    host, _, number = load_settings(DEPLOY / "settings.yaml").server.address.rpartition(":")
+    assert host == "0.0.0.0", "a kubelet's probes do not come by the loopback"
+    [container] = pod["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": int(number)}]
+    paths = {name: container[name]["httpGet"] for name in container if name.endswith("Probe")}
+    assert paths == {
+        "startupProbe": {"path": "/livez", "port": "http"},
+        "livenessProbe": {"path": "/livez", "port": "http"},
+        "readinessProbe": {"path": "/readyz", "port": "http"},
+    }
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == number
+
+
+def test_it_is_told_who_it_is(pod: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"metadata.name": "berth-0", "metadata.namespace": "kube-system", "metadata.uid": "u"}
+    for variable in pod["containers"][0]["env"]:
+        monkeypatch.setenv(variable["name"], fields[variable["valueFrom"]["fieldRef"]["fieldPath"]])
+    assert own_pod() == PodKey("kube-system", "berth-0", "u")
 
 
 def test_settings_and_delays_are_good() -> None:

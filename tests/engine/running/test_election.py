@@ -109,7 +109,9 @@ def test_a_leader_that_cannot_renew_ends(plane: ControlPlane, start: Start) -> N
 
 def test_who_may_not_read_the_lease_says_so_and_waits(plane: ControlPlane, start: Start) -> None:
     roles = [role for role in roles_for_berth() if not role["kind"].startswith("Role")]
-    plane.kubectl("delete", "role,rolebinding", "berth", "-n", "kube-system", "--ignore-not-found")
+    plane.kubectl(
+        "delete", "role,rolebinding", "berth", "suite-leases", "-n", "kube-system", "--ignore-not-found"
+    )
     plane.apply(roles)
     berth = candidate(start, plane, "only", kubeconfig=plane.berth_kubeconfig)
     berth.wait_for('cannot get resource "leases"')
