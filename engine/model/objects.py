@@ -232,7 +232,9 @@ class Volume(Struct, frozen=True):
     @property
     def disk(self) -> bool:
         """Whether it is a disk of which a node mounts only one for writing."""
-        return (self.gce_persistent_disk or self.aws_elastic_block_store or self.iscsi or self.rbd) is not None
+        return (
+            self.gce_persistent_disk or self.aws_elastic_block_store or self.iscsi or self.rbd
+        ) is not None
 
 
 class SchedulingGate(Struct, frozen=True):
@@ -289,6 +291,8 @@ class PodStatus(Struct, frozen=True):
     conditions: tuple[Condition, ...] | None = None
     container_statuses: tuple[ContainerStatus, ...] | None = None
     init_container_statuses: tuple[ContainerStatus, ...] | None = None
+    resources: ResourceRequirements | None = None
+    allocated_resources: dict[str, str | int | float] | None = None
     nominated_node_name: str = ""
     start_time: datetime | None = None
 

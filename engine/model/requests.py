@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from engine.model.objects import Container, ContainerStatus, Pod, PodSpec
+from engine.model.objects import Container, ContainerStatus, Pod, ResourceRequirements
 from engine.model.quantity import QuantityError, amount, parse
 
 Quantities = Mapping[str, str | int | float]
@@ -36,7 +36,7 @@ def pod_requests(pod: Pod) -> dict[str, int]:
     Raises:
         RequestError: A quantity cannot be read.
     """
-    return _amounts(_aggregate(pod.spec, _statuses(pod), _infeasible(pod), {}))
+    return _amounts(_aggregate(pod, {}))
 
 
 def scoring_requests(pod: Pod) -> tuple[int, int]:
@@ -45,7 +45,7 @@ def scoring_requests(pod: Pod) -> tuple[int, int]:
     Raises:
         RequestError: A quantity cannot be read.
     """
-    totals = _amounts(_aggregate(pod.spec, _statuses(pod), _infeasible(pod), _SCORING_DEFAULTS))
+    totals = _amounts(_aggregate(pod, _SCORING_DEFAULTS))
     return totals.get("cpu", 0), totals.get("memory", 0)
 
 
@@ -64,13 +64,9 @@ def _infeasible(pod: Pod) -> bool:
     return condition is not None and condition.reason == "Infeasible"
 
 
-def _aggregate(
-    spec: PodSpec, statuses: Mapping[str, ContainerStatus], infeasible: bool, defaults: Nanos
-) -> Nanos:
+def _aggregate(pod: Pod, defaults: Nanos) -> Nanos:
     """Containers and sidecars together, or the most demanding moment of the initialisation, whichever is more."""
-    pod_level = _parse((spec.resources.requests if spec.resources else None) or {}, "spec.resources.requests")
-    pod_level = {resource: value for resource, value in pod_level.items() if _pod_level_applies(resource)}
-    defaults = {resource: value for resource, value in defaults.items() if resource not in pod_level}
+    spec, statuses, infeasible = pod.spec, _statuses(pod), _infeasible(pod)
     total: Nanos = {}
     for position, container in enumerate(spec.containers or ()):
         path = f"spec.containers[{position}]"
@@ -90,13 +86,41 @@ def _aggregate(
             _add(own, sidecars)
             _raise_to(peak, own)
     _raise_to(total, peak)
-    total.update(pod_level)
+    total.update(_pod_level(pod, infeasible))
     _add(total, _parse(spec.overhead or {}, "spec.overhead"))
     return total
 
 
-def _pod_level_applies(resource: str) -> bool:
-    return resource in ("cpu", "memory") or resource.startswith("hugepages-")
+def _pod_level(pod: Pod, infeasible: bool) -> Nanos:
+    """What the pod asks for as a whole, instead of its containers."""
+    resources = pod.spec.resources
+    if resources is None or not resources.requests:
+        return {}
+    asked = {
+        resource: value
+        for resource, value in _parse(resources.requests, "spec.resources.requests").items()
+        if resource in ("cpu", "memory") or resource.startswith("hugepages-")
+    }
+    status = pod.status
+    if status.resources is None:
+        return asked
+    held = _held(asked, status.resources, status.allocated_resources, "status", infeasible)
+    return {resource: held.get(resource, 0) for resource in asked}
+
+
+def _held(
+    asked: Nanos,
+    actual: ResourceRequirements,
+    allocated: Quantities | None,
+    path: str,
+    infeasible: bool,
+) -> Nanos:
+    """The largest of what is actual, what is allocated and, unless that is infeasible, what is asked for."""
+    held = _parse(actual.requests or {}, f"{path}.resources.requests")
+    _raise_to(held, _parse(allocated or {}, f"{path}.allocatedResources"))
+    if not infeasible:
+        _raise_to(held, asked)
+    return held
 
 
 def _container(
@@ -104,13 +128,8 @@ def _container(
 ) -> Nanos:
     requests = (container.resources.requests if container.resources else None) or {}
     asked = _parse(requests, f"{path}.resources.requests")
-    if status is not None:
-        actual = (status.resources.requests if status.resources else None) or {}
-        have = _parse(actual, f"{path} (status).resources.requests")
-        _raise_to(have, _parse(status.allocated_resources or {}, f"{path} (status).allocatedResources"))
-        if not infeasible:
-            _raise_to(have, asked)
-        asked = have
+    if status is not None and status.resources is not None:
+        asked = _held(asked, status.resources, status.allocated_resources, f"{path} (status)", infeasible)
     for resource, value in defaults.items():
         asked.setdefault(resource, value)
     return asked

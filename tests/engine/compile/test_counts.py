@@ -128,6 +128,23 @@ def test_counts_follow_restarts() -> None:
     assert places(made) == ALL - {"a1"}, "a count that once went below zero would hide it"
 
 
+def test_a_pod_counts_no_longer_once_it_terminates() -> None:
+    made = Bench(NODES, [Rule("count", None, (Cardinality(Bound.AT_MOST, 1, PER_NODE),))])
+    made.cache.put_pod(pod("old", on="a1"))
+    assert places(made) == ALL - {"a1"}
+    made.cache.put_pod(pod("old", on="a1", terminating=True))
+    assert places(made) == ALL
+
+
+def test_counts_follow_a_node_that_changes_its_domain() -> None:
+    made = bench(Cardinality(Bound.AT_MOST, 1, PER_ZONE), old=("a1",))
+    assert places(made) == {"b1"}
+    made.cache.put_node(node("a1", zone="b"))
+    assert places(made) == {"a2"}
+    made.cache.remove_node("a1")
+    assert places(made) == {"a2", "b1"}
+
+
 def test_counts_follow_time() -> None:
     young = fact("age", Kind.DURATION, Operator.LT, 60_000)
     for domain in (PER_NODE, Domain("zone", PER_ZONE.label)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.constraints.protocol import Depends
+from engine.delay.map import DelayMap
 from grammar.policy import (
     CheckedPolicy,
     Compare,
@@ -104,13 +105,15 @@ def test_two_tries_go_through_every_combination_least_relaxed_first() -> None:
 
 
 def test_what_helps_an_earlier_stage_helps() -> None:
-    """The edge is full, the cloud is cordoned: a pod that leaves the edge must wake this one."""
-    made = bench(fallback(Step("edge"), Step("cloud")))
+    """Too far in the edge, cordoned in the cloud, where distance is waived: shorter delays must wake the pod."""
+    made = bench(NEAR, fallback(Step("edge"), Step("cloud", waiving=("near",))))
     made.bind(pod("full"))
+    made.cache.put_node(node("e2", {"role": "edge"}))
     for cordoned in (C1, A1):
         made.cache.put_node(node(cordoned.name, cordoned.metadata.labels, cordoned=True))
     decision = made.place(pod("asked"))
     assert decision.node is None
-    assert decision.helped_by & Depends.USAGE
-    made.cache.remove_pod(pod("full").key)
-    assert made.where(pod("asked")) == "e1"
+    assert decision.stage == 1
+    assert decision.helped_by & Depends.DELAY
+    made.placer.swap_delays(DelayMap.from_pairs([("e1", "e2", 1.0)]))
+    assert made.where(pod("asked")) == "e2"

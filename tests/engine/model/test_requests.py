@@ -139,6 +139,29 @@ def test_resize_in_progress(pod: Pod, expected: int) -> None:
     assert pod_requests(pod)["cpu"] == expected
 
 
+POD_RESIZES = {
+    "grows": ("2", "1", "1", "", 2000),
+    "shrinks": ("1", "1", "2", "", 2000),
+    "infeasible": ("4", "1", "2", "Infeasible", 2000),
+    "a kubelet that tells nothing": ("1", "3", None, "", 1000),
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "allocated", "actual", "reason", "expected"), POD_RESIZES.values(), ids=POD_RESIZES
+)
+def test_resize_of_a_whole_pod(
+    spec: str, allocated: str, actual: str | None, reason: str, expected: int
+) -> None:
+    status = PodStatus(
+        resources=None if actual is None else ResourceRequirements(requests={"cpu": actual, "memory": "9Gi"}),
+        allocated_resources={"cpu": allocated},
+        conditions=(Condition("PodResizePending", "True", reason),) if reason else None,
+    )
+    pod = asking(container("100m"), pod_level={"cpu": spec}, overhead={"cpu": "1"}, status=status)
+    assert pod_requests(pod) == {"cpu": expected + 1000}
+
+
 def test_an_ordinary_init_container_is_not_resized() -> None:
     status = ContainerStatus("c", resources=ResourceRequirements(requests={"cpu": "9"}))
     pod = asking(init=(container("1"),), status=PodStatus(init_container_statuses=(status,)))
