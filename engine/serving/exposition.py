@@ -15,6 +15,7 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from engine.clock import Clock
 from engine.serving.measurements import RULES_AT_MOST, Distribution, Measurements
@@ -343,7 +344,7 @@ def _cumulated(distribution: Distribution) -> list[tuple[str, float]]:
     below = 0
     for bound, count in zip((*distribution.bounds, float("inf")), list(distribution.counts), strict=True):
         below += count
-        buckets.append(("+Inf" if bound == float("inf") else f"{bound:g}", below))
+        buckets.append((floatToGoString(bound), below))  # type: ignore[no-untyped-call]
     return buckets
 
 
