@@ -5,7 +5,7 @@ A plan is made once per policy set and swapped whole. Binding it takes the count
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from engine.compile.citation import Citation, excerpt
@@ -26,13 +26,17 @@ from engine.constraints.nodes import (
     TaintScore,
     TaintToleration,
 )
-from engine.constraints.protocol import Filter, GlobalFilter, Score
+from engine.constraints.protocol import Depends, Filter, GlobalFilter, Score
 from engine.constraints.resources import BalancedAllocation, LeastAllocated, NodePorts, NodeResourcesFit
 from engine.constraints.topology_spread import PodTopologySpread, PodTopologySpreadScore
 from engine.constraints.unsupported import Unsupported
+from engine.constraints.volume_demand import Demand, demand_of
+from engine.constraints.volume_matching import VolumeMatching
+from engine.constraints.volumes import volume_bindings, volume_filters
 from engine.model.shape import Shape
 from engine.state.cache import Cache
 from engine.state.census import Census
+from engine.state.volumes import VolumeBindings
 from grammar.policy import (
     CheckedPolicy,
     Condition,
@@ -120,6 +124,7 @@ class BoundPlan:
         self._moment = moment
         self._censuses: dict[Condition | None, Census] = {}
         self._aging: list[Census] = []
+        self._matching = VolumeMatching(cache)
 
     def close(self) -> None:
         """Stop counting."""
@@ -132,14 +137,16 @@ class BoundPlan:
             self._cache.recount(census)
 
     def key(self, subject: PodSubject) -> Key:
-        """Pods of one key have the same requirements; always the shape, and what else the rules read."""
+        """Pods of one key have the same requirements: shape, demand of claims, and what else the rules read."""
         own = self.plan.own_facts
+        demand = self._demand(subject)
         if not own:
-            return (subject.shape,)
+            return (subject.shape, demand)
         aged = tuple(holds(condition, subject) for condition in self.plan.aging)
         bare = subject.shape.owner is None and ("owner.name" in own or "owner.kind" in own)
         return (
             subject.shape,
+            demand,
             subject.name if bare or "name" in own else "",
             subject.restarts if "restarts" in own else 0,
             subject.created if "age" in own else 0.0,
@@ -153,7 +160,9 @@ class BoundPlan:
         parts = Parts()
         tries: list[tuple[Rule, Try]] = []
         rules: list[str] = []
-        trouble: str | None = None
+        demand = self._demand(subject)
+        trouble: str | None = demand.trouble or None if demand is not None else None
+        trouble_depends = Depends(0) if trouble is None else Depends.VOLUMES
         for rule in self.plan.policy.rules:
             if not holds(rule.condition, subject):
                 continue
@@ -171,7 +180,9 @@ class BoundPlan:
                 delays = delays_of(self.plan.policy.node_set(step.nodes).condition)
                 parts.origins += [context.origin(delay) for delay, _ in delays]
         return Requirements(
-            kubernetes=stock_filters(shape, self._cache),
+            kubernetes=stock_filters(
+                shape, self._cache, volume_filters(shape, demand, self._cache, self._matching)
+            ),
             policies=tuple(parts.filters),
             stock=stock_scores(shape, self._cache),
             ranks=tuple(parts.scores),
@@ -184,8 +195,19 @@ class BoundPlan:
             origins=_unique(parts.origins),
             needed=_unique(parts.needed),
             trouble=trouble,
+            trouble_depends=trouble_depends,
             rules=tuple(rules),
         )
+
+    def volumes(self, subject: PodSubject, slot: int) -> VolumeBindings | None:
+        """What the pod's claims get on a node that its filters let pass; None where they need nothing."""
+        demand = self._demand(subject)
+        if demand is None:
+            return None
+        return volume_bindings(subject.claims, demand, self._cache, self._matching, slot)
+
+    def _demand(self, subject: PodSubject) -> Demand | None:
+        return demand_of(self._cache.volumes, subject.claims) if subject.claims else None
 
     def _add(self, rule: Rule, statement: Statement, context: Context, parts: Parts) -> None:
         citation = Citation(rule.name, statement.span, excerpt(self.plan.policy, statement.span))
@@ -212,8 +234,10 @@ def _expand(statements: tuple[Statement, ...], context: Context) -> Iterator[tup
             yield statement, context
 
 
-def stock_filters(shape: Shape, cache: Cache) -> tuple[Filter | GlobalFilter, ...]:
-    """Kubernetes' filters that apply to a pod, in the stock scheduler's order."""
+def stock_filters(
+    shape: Shape, cache: Cache, volumes: Sequence[Filter] = ()
+) -> tuple[Filter | GlobalFilter, ...]:
+    """Kubernetes' filters that apply to a pod, in the stock scheduler's order; with those of the pod's volumes."""
     columns = cache.columns
     filters: list[Filter | GlobalFilter] = []
     if shape.unsupported:
@@ -224,6 +248,7 @@ def stock_filters(shape: Shape, cache: Cache) -> tuple[Filter | GlobalFilter, ..
     if NodePorts.applies(shape):
         filters.append(NodePorts(shape, columns))
     filters.append(NodeResourcesFit(shape, columns))
+    filters += volumes
     if PodTopologySpread.applies(shape):
         filters.append(PodTopologySpread(shape, cache))
     # Whatever a pod asks for itself, placed pods may not want it near.

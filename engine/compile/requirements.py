@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from engine.compile.nodes import InNodeSet
 from engine.compile.origins import Origin
-from engine.constraints.protocol import Filter, GlobalFilter, Score
+from engine.constraints.protocol import Depends, Filter, GlobalFilter, Score
+
+_NOTHING: Final = Depends(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Requirements:
         origins: What delays are measured from, in filters and scores.
         needed: Those of them without which a requirement means nothing: while one is missing, the pod waits.
         trouble: Why the pod cannot be placed whatever the nodes are, None where it can.
+        trouble_depends: Which changes could end the trouble, beside those of the pod or the policies.
         rules: The rules that select the pod, by name and place.
     """
 
@@ -50,4 +54,5 @@ class Requirements:
     origins: tuple[Origin, ...] = ()
     needed: tuple[Origin, ...] = ()
     trouble: str | None = None
+    trouble_depends: Depends = _NOTHING
     rules: tuple[str, ...] = ()

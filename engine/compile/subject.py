@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from engine.model.pattern import fits
 from engine.model.shape import Shape
+from engine.model.storage import ClaimUse
 from engine.state.pods import PlacedPod
 from grammar.policy import (
     And,
@@ -46,13 +47,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class PodSubject:
-    """A pod as conditions see it. ``created`` and ``now`` are seconds since the epoch."""
+    """A pod as conditions see it, and what its volumes claim. ``created`` and ``now`` are seconds since the epoch."""
 
     shape: Shape
     name: str
     created: float
     restarts: int
     now: float
+    claims: tuple[ClaimUse, ...] = ()
 
     @classmethod
     def of(cls, placed: PlacedPod, now: float) -> PodSubject:
@@ -60,7 +62,7 @@ class PodSubject:
         created = placed.pod.metadata.creation_timestamp
         # What was made at no known time is of age 0 for ever, and the same subject at every moment.
         since = created.timestamp() if created else inf
-        return cls(placed.shape, placed.key.name, since, placed.pod.restarts, now)
+        return cls(placed.shape, placed.key.name, since, placed.pod.restarts, now, placed.claims)
 
     def value(self, fact: FactRef) -> Value:
         """The value of a pod's fact."""

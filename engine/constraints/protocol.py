@@ -38,6 +38,8 @@ class Depends(enum.Flag):
     """Round-trip times, or where a workload's pods are."""
     TIME = enum.auto()
     """The moment: asked anew for every decision."""
+    VOLUMES = enum.auto()
+    """Claims, volumes, and where volumes can be made: asked anew for every decision."""
 
 
 class Filter(Protocol):

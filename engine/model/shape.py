@@ -35,6 +35,16 @@ class Workload(NamedTuple):
     name: str
 
 
+class Disk(NamedTuple):
+    """A disk that the pod names itself, not by a claim; ``identity`` tells one from another.
+
+    Two pods on one node may share it only if both just read it, and ``shared`` says that the kind allows it then.
+    """
+
+    identity: tuple[str, ...]
+    shared: bool
+
+
 class Controller(NamedTuple):
     """The owner that looks after a pod, as its reference has it."""
 
@@ -56,6 +66,7 @@ class Shape:
         terms: What it asks of the pods near it.
         spreads: How evenly it and its like are to be spread.
         controller: The owner that looks after it, None for a bare pod.
+        disks: The disks that it names itself.
         images: The images of its containers, of the initial ones too, and of its volumes, each by its full name.
         containers: How many containers it has, the initial ones included.
         unsupported: Fields that ask for something that this version cannot honour, so the pod must wait.
@@ -76,6 +87,7 @@ class Shape:
     terms: PodTerms
     spreads: Spreads
     controller: Controller | None
+    disks: tuple[Disk, ...]
     images: tuple[str, ...]
     containers: int
     unsupported: tuple[str, ...]
@@ -112,13 +124,7 @@ def workload(pod: Pod) -> Workload | None:
 
 def unsupported(spec: PodSpec) -> tuple[str, ...]:
     """The fields of the spec that this version cannot honour; a pod with any must wait, not be placed wrongly."""
-    found: list[str] = []
-    if spec.resource_claims:
-        found.append("spec.resourceClaims")
-    for position, volume in enumerate(spec.volumes or ()):
-        if volume.persistent_volume_claim is not None or volume.ephemeral is not None:
-            found.append(f"spec.volumes[{position}]")
-    return tuple(found)
+    return ("spec.resourceClaims",) if spec.resource_claims else ()
 
 
 class ShapeTable:
@@ -164,7 +170,7 @@ class ShapeTable:
                 metadata.labels,
                 annotations,
                 reference,
-                spec if not spec.node_name else msgspec.structs.replace(spec, node_name=""),
+                _common(spec),
             )
         )
         shape = self._shapes.get(key)
@@ -197,10 +203,41 @@ def _shape(pod: Pod, annotations: Mapping[str, str], reference: Controller | Non
         terms=pod_terms(spec, namespace),
         spreads=spreads(spec, labels),
         controller=reference,
+        disks=_disks(spec),
         images=_images(spec),
         containers=len(spec.containers or ()) + len(spec.init_containers or ()),
         unsupported=unsupported(spec),
     )
+
+
+def _common(spec: PodSpec) -> PodSpec:
+    """The spec without what pods of one template need not share: the node, names of volumes, and claims.
+
+    Each pod of a StatefulSet has claims of its own; what they ask for is looked up for each decision.
+    """
+    volumes = tuple(
+        msgspec.structs.replace(volume, name="")
+        for volume in spec.volumes or ()
+        if volume.image is not None or volume.disk
+    )
+    if not spec.node_name and not volumes and not spec.volumes:
+        return spec
+    return msgspec.structs.replace(spec, node_name="", volumes=volumes or None)
+
+
+def _disks(spec: PodSpec) -> tuple[Disk, ...]:
+    """A Ceph image has one identity for each of its monitors: one that two pods share makes it the same."""
+    found: list[Disk] = []
+    for volume in spec.volumes or ():
+        if (gce := volume.gce_persistent_disk) is not None:
+            found.append(Disk(("gce", gce.pd_name), gce.read_only))
+        if (aws := volume.aws_elastic_block_store) is not None:
+            found.append(Disk(("aws", aws.volume_id), False))
+        if (iscsi := volume.iscsi) is not None:
+            found.append(Disk(("iscsi", iscsi.iqn), iscsi.read_only))
+        if (rbd := volume.rbd) is not None:
+            found += [Disk(("rbd", one, rbd.pool, rbd.image), rbd.read_only) for one in rbd.monitors]
+    return tuple(dict.fromkeys(found))
 
 
 def _images(spec: PodSpec) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
 from engine.model.objects import PodKey
+from engine.state.volumes import VolumeBindings
 
 Codes = NDArray[np.int16]
 
@@ -149,6 +150,7 @@ class Decision:
         trouble: Why no node was even looked at, None where nodes were.
         retry_ms: In how many milliseconds the next stage opens, None where none is left.
         next_opens: What it adds, and when.
+        volumes: What the pod's claims get there, None where they need nothing.
         helped_by: Which changes could help, where there is no node.
         preemption: What came of looking for room, None where nobody asked.
     """
@@ -164,6 +166,7 @@ class Decision:
     trouble: str | None = None
     retry_ms: float | None = None
     next_opens: str = ""
+    volumes: VolumeBindings | None = None
     helped_by: Depends = _NOTHING
     preemption: Preemption | None = None
 

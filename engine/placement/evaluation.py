@@ -33,7 +33,7 @@ from engine.state.columns import Columns
 from engine.state.labels import Where
 
 _ZERO: Final = np.zeros(1)
-_FRESH: Final = Depends.CENSUS | Depends.TIME
+_FRESH: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES
 """What changes without the node's own slot being touched: nothing of it is kept."""
 
 _MOVED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY | Depends.TIME

@@ -113,7 +113,7 @@ class Placer:
         kept = self._requirements(subject)
         requirements = kept.requirements
         trouble = requirements.trouble
-        helped_by = Depends(0)
+        helped_by = requirements.trouble_depends
         if trouble is None:
             for origin in requirements.needed:
                 trouble = origin.missing()
@@ -144,6 +144,7 @@ class Placer:
                     opened=stage.opens,
                     rules=requirements.rules,
                     refusals=_with_promised(evaluation, promised) if diagnose else None,
+                    volumes=self._plan.volumes(subject, slot) if pod.claims else None,
                 )
             tried.append((position, evaluation, _with_promised(evaluation, promised)))
         assert tried, "the first stage is always open"

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from engine.model.objects import Node, Pod, PodKey
 from engine.model.requests import pod_requests, scoring_requests
 from engine.model.shape import Shape, ShapeTable
+from engine.model.storage import claims_of
 from engine.state.budgets import Budgets
 from engine.state.census import Census, Selects
 from engine.state.changes import ChangeLog
@@ -30,6 +31,7 @@ from engine.state.namespaces import Namespaces
 from engine.state.nominations import Nominations
 from engine.state.pods import Phase, PlacedPod
 from engine.state.tallies import Tallies
+from engine.state.volumes import VolumeBindings, Volumes
 from engine.state.workloads import Workloads
 
 
@@ -42,6 +44,7 @@ class Cache:
         namespaces: Their labels.
         memberships: What services and workloads say belongs together.
         tallies: Counts of placed pods that affinity and spread ask for, and the terms that placed pods hold.
+        volumes: Storage, and who uses it.
         budgets: Which pods should not be taken from their nodes.
         nominations: Which pending pods have a node promised.
         starts: The slots of pods whose start time became known, or changed.
@@ -53,6 +56,7 @@ class Cache:
         self.namespaces = Namespaces()
         self.memberships = Memberships()
         self.tallies = Tallies(self.columns, self.namespaces)
+        self.volumes = Volumes(self.columns)
         self.budgets = Budgets()
         self.nominations = Nominations(self.columns)
         self.starts = ChangeLog()
@@ -136,7 +140,8 @@ class Cache:
         key = pod.key
         placed = self._pods.get(key)
         if placed is None:
-            placed = self._pods[key] = PlacedPod(pod, key, shape, requests, scoring, Phase.QUEUED)
+            placed = PlacedPod(pod, key, shape, requests, scoring, Phase.QUEUED, claims_of(pod))
+            self._pods[key] = placed
             self.workloads.add(placed)
             self._move(placed, pod.spec.node_name, _phase(pod))
             self._nominated(placed, "")
@@ -146,6 +151,8 @@ class Cache:
         if not node and placed.phase is Phase.ASSUMED and phase is not Phase.TERMINATING:
             # The binding is on its way: what came is an older word, or a change of something else.
             node, phase = placed.node, Phase.ASSUMED
+        elif placed.claims:
+            self.volumes.forget(key)
         # A policy may count pods by their restarts, so those are part of what is counted.
         same = (
             placed.shape is shape
@@ -178,6 +185,7 @@ class Cache:
         placed = self._pods.pop(key, None)
         if placed is not None:
             self._move(placed, "", placed.phase)
+            self.volumes.forget(key)
             self.workloads.remove(placed)
             self.nominations.drop(key)
         return placed
@@ -201,8 +209,13 @@ class Cache:
 
     # Our own decisions
 
-    def assume(self, key: PodKey, node: str) -> None:
+    def assume(self, key: PodKey, node: str, volumes: VolumeBindings | None = None) -> None:
         """Count the pod on the node at once, so that the next decision sees it.
+
+        Args:
+            key: The pod.
+            node: Its node.
+            volumes: What its claims get there; None where they have all, or it has none.
 
         Raises:
             KeyError: The pod is not known.
@@ -212,6 +225,8 @@ class Cache:
         if placed.phase is not Phase.QUEUED or placed.node:
             raise ValueError(f"pod {key} is {placed.phase.value}, only a queued pod can be assumed")
         self._move(placed, node, Phase.ASSUMED)
+        if volumes is not None:
+            self.volumes.assume(key, volumes)
         self.nominations.drop(key)
 
     def forget(self, key: PodKey) -> None:
@@ -219,6 +234,7 @@ class Cache:
         placed = self._pods.get(key)
         if placed is not None and placed.phase is Phase.ASSUMED:
             self._move(placed, "", Phase.QUEUED)
+            self.volumes.forget(key)
             self.nominations.put(placed, placed.pod.status.nominated_node_name)
 
     # Suppositions
@@ -297,8 +313,12 @@ class Cache:
         self.columns.hold(slot, placed.requests, placed.scoring, placed.shape.host_ports)
         placed.slot = slot
         self._count(placed, 1)
+        if placed.claims or placed.shape.disks:
+            self.volumes.use(placed.claims, placed.shape.disks, slot, 1)
 
     def _unsettle(self, placed: PlacedPod) -> None:
+        if placed.claims or placed.shape.disks:
+            self.volumes.use(placed.claims, placed.shape.disks, placed.slot, -1)
         self._count(placed, -1)
         self.columns.release(placed.slot, placed.requests, placed.scoring, placed.shape.host_ports)
         placed.slot = -1
@@ -327,6 +347,7 @@ def _phase(pod: Pod) -> Phase:
 
 def _held(pod: Pod, shape: Shape) -> tuple[Mapping[str, int], tuple[int, int]]:
     """What the pod holds on its node: its shape's requests, unless the kubelet tells of a resize."""
-    if pod.status.container_statuses or pod.status.init_container_statuses:
+    status = pod.status
+    if status.container_statuses or status.init_container_statuses or status.resources is not None:
         return pod_requests(pod), scoring_requests(pod)
     return shape.requests, shape.scoring

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.model.objects import Pod, PodKey
 from engine.model.shape import Shape, Workload
+from engine.model.storage import ClaimUse
 
 
 class Phase(enum.Enum):
@@ -25,6 +26,7 @@ class PlacedPod:
 
     Attributes:
         requests: What it holds on its node: the shape's, but for a pod that is being resized.
+        claims: What its volumes claim.
         node: The name of its node, "" while it has none.
         slot: The slot of its node, -1 while it has none or the node is unknown.
     """
@@ -35,6 +37,7 @@ class PlacedPod:
     requests: Mapping[str, int]
     scoring: tuple[int, int]
     phase: Phase
+    claims: tuple[ClaimUse, ...] = ()
     node: str = ""
     slot: int = -1
 

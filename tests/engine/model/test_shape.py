@@ -120,10 +120,7 @@ NOT_HONOURED = {
     "nothing": (PodSpec(), ()),
     "a config map": (PodSpec(volumes=(Volume(),)), ()),
     "claims of devices": (PodSpec(resource_claims=({"name": "gpu"},)), ("spec.resourceClaims",)),
-    "a volume claim": (
-        PodSpec(volumes=(Volume(), Volume(persistent_volume_claim=ClaimReference("data")))),
-        ("spec.volumes[1]",),
-    ),
+    "a volume claim": (PodSpec(volumes=(Volume(persistent_volume_claim=ClaimReference("data")),)), ()),
 }
 
 
