@@ -169,12 +169,22 @@ def _reasons(row: Row) -> list[str]:
         reasons.append(row.message)
     if row.node is not None and row.feasible > 1:
         others = row.feasible - 1
-        reasons.append("1 other could, but scores no higher" if others == 1
-                       else f"{others} others could, but score no higher")  # fmt: skip
-    reasons += [f"{count} {reason.removeprefix('node(s) ')}" for reason, count in row.others]
+        reasons.append(
+            "1 other node fits, but scores no higher"
+            if others == 1
+            else f"{others} other nodes fit, but score no higher"
+        )
+    reasons += [_counted(reason, count) for reason, count in row.others]
     if row.next_fallback:
         reasons.append(f"not tried yet: {row.next_fallback}")
     return reasons
+
+
+def _counted(reason: str, nodes: int) -> str:
+    """As events have it, ``7 node(s) without …`` or ``2 Insufficient memory``, but as people would say it."""
+    noun = "node" if nodes == 1 else "nodes"
+    rest = reason.removeprefix("node(s) ")
+    return f"{nodes} {noun}: {reason}" if rest == reason else f"{nodes} {noun} {rest}"
 
 
 def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
