@@ -104,7 +104,7 @@ AFFINITY = {
         [pod("db", labels={"app": "db", "tier": "back"}, on="n0")],
         {"n0"},
     ),
-    "the terms may be met by different pods that each match all": (
+    "the keys of all terms have to be on the node": (
         near(term(), term(LabelSelector({"app": "db"}), "rack")),
         [pod("db", "db", on="n0")],
         set(),
