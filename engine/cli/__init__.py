@@ -15,6 +15,8 @@ from engine.cli.command import misuse
 _COMMANDS: Final = {
     "lint": "check policies before they are mounted",
     "simulate": "place pods on a simulated cluster, with reasons",
+    "explain": "why a pod is where it is, or nowhere, node by node",
+    "dump": "write what bears on placement in a cluster to a file",
     "run": "schedule the pods of a real cluster",
 }
 

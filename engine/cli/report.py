@@ -46,14 +46,14 @@ def console_for_people() -> Console:
 
 def show_summary(console: Console, summary: str) -> None:
     """What was simulated."""
-    _hanging(console, Text(), Text(summary, style="bold"))
+    hanging(console, Text(), Text(summary, style="bold"))
     console.print()
 
 
 def show_notes(console: Console, notes: Iterable[str]) -> None:
     """What the simulation has to say about itself."""
     for note in notes:
-        _hanging(console, Text("note: ", style="dim"), Text(note, style="dim"))
+        hanging(console, Text("note: ", style="dim"), Text(note, style="dim"))
 
 
 def show_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -77,7 +77,7 @@ def show_rows(console: Console, rows: Sequence[Row]) -> None:
         names = ", ".join(row.name for row in alike[:_NAMED])
         more = f" and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
         console.print(Text.assemble((f"pending: {names}{more}", "bold red")))
-        _hanging(console, Text("  "), Text(message))
+        hanging(console, Text("  "), Text(message))
 
 
 def _by_message(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -127,10 +127,10 @@ def _details(console: Console, row: Row) -> None:
         ("why", [Text(reason) for reason in _reasons(row)]),
     ):
         for number, line in enumerate(lines):
-            _hanging(console, Text(f"  {'' if number else title:5}  ", style="dim"), line)
+            hanging(console, Text(f"  {'' if number else title:5}  ", style="dim"), line)
 
 
-def _hanging(console: Console, head: Text, body: Text) -> None:
+def hanging(console: Console, head: Text, body: Text) -> None:
     """Print a text behind its heading; what goes on in further lines stands below its beginning."""
     width = max(console.width - head.cell_len, _LEAST_WIDTH)
     for line in body.wrap(console, width):
@@ -193,5 +193,5 @@ def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
     widest = max(map(len, times), default=0)
     for time, entry in zip(times, entries, strict=True):
         style = "bold cyan" if not entry.regarding else "yellow" if entry.warning else ""
-        _hanging(console, Text(f"{time:>{widest}}  "), Text(entry.text(), style=style))
+        hanging(console, Text(f"{time:>{widest}}  "), Text(entry.text(), style=style))
     console.print()

@@ -13,6 +13,7 @@ import click
 from engine.cli.clock_times import clock_time
 from engine.cli.command import Command
 from engine.cli.inputs import fail, plan_of, read_settings
+from engine.cli.parameters import FILE, Duration
 from engine.cli.placements import FORMAT_VERSION, Placements, as_json
 from engine.cli.progress import progress
 from engine.cli.report import console_for_people, show_notes, show_rows, show_summary, show_timeline
@@ -21,13 +22,11 @@ from engine.cluster.simulated import Delays, Options, Scenario, ScenarioError, S
 from engine.cluster.simulated.happenings import Happening
 from engine.compile import Plan, compile_policy
 from engine.delay import DelayFileError, DelayMap
-from engine.durations import DurationError, seconds
 from engine.scheduler.simulation import Simulation
 from engine.settings import Settings
 from grammar import check_paths
 from grammar.policy import CheckedPolicy
 
-_FILE = click.Path(path_type=Path)
 Made = TypeVar("Made")
 PENDING: Final = 2
 """Exit status of ``--fail-on pending`` where a pod has no node."""
@@ -35,41 +34,31 @@ _LONGEST: Final = 3600.0
 """Seconds after which a simulation without an end of its own is ended."""
 
 
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return seconds(str(value))
-        except DurationError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.command(cls=Command)
-@click.argument("manifests", nargs=-1, type=_FILE, metavar="[MANIFEST]...")
+@click.argument("manifests", nargs=-1, type=FILE, metavar="[MANIFEST]...")
 @click.option(
     "--nodes",
-    type=_FILE,
+    type=FILE,
     multiple=True,
     metavar="FILE",
     help="Node manifests, a file or a folder; may be repeated.",
 )
 @click.option(
-    "--delays", type=_FILE, multiple=True, metavar="FILE", help="Delay files: a table, or matrix and names."
+    "--delays", type=FILE, multiple=True, metavar="FILE", help="Delay files: a table, or matrix and names."
 )
 @click.option(
-    "--policies", type=_FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
+    "--policies", type=FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
 )
 @click.option(
     "--scenario",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="All of these in one file, with what happens when. See docs/scenario.md.",
 )
-@click.option("--settings", type=_FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
+@click.option("--settings", type=FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
 @click.option(
     "--until",
-    type=_Duration(),
+    type=Duration(),
     metavar="TIME",
     help="How long, such as 90s. Else until all is quiet, or for 1h.",
 )

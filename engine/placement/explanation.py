@@ -127,7 +127,7 @@ class NodeVerdict:
 
 @dataclass(frozen=True, slots=True)
 class RefusalGroup:
-    """The nodes that were first refused for one reason.
+    """The nodes that were refused for one reason: the first of each, or every one where all were wanted.
 
     Attributes:
         nodes: How many.
@@ -364,8 +364,8 @@ def _bare(sentence: str) -> str:
 def _groups(refused: Sequence[NodeVerdict]) -> tuple[RefusalGroup, ...]:
     found: dict[tuple[Source, str], list[tuple[NodeVerdict, NodeRefusal]]] = {}
     for node in refused:
-        first = node.refusals[0]
-        found.setdefault((first.source, first.reason), []).append((node, first))
+        for refusal in node.refusals:
+            found.setdefault((refusal.source, refusal.reason), []).append((node, refusal))
     groups = []
     for (source, reason), members in found.items():
         members.sort(key=lambda member: (member[1].gap, member[0].name))

@@ -98,7 +98,8 @@ def adds_up(explanation: Explanation) -> None:
 
 def groups_add_up(explanation: Explanation) -> None:
     refused = [node for node in explanation.nodes if not node.fits]
-    assert sum(group.nodes for group in explanation.groups) == len(refused)
+    reasons = sum(len(node.refusals) for node in refused)
+    assert sum(group.nodes for group in explanation.groups) == reasons
     for one in explanation.helps:
         assert explanation.node(one.nearest) is not None
         assert one.nodes > 0

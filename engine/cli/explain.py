@@ -1,0 +1,195 @@
+"""``berth explain``: why a pod is where it is, or why it is nowhere, node by node."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from engine.cli.command import Command
+from engine.cli.explain_json import as_json
+from engine.cli.explain_subject import World, from_cluster, from_files, from_scenario, the_pod
+from engine.cli.explain_text import show, show_node
+from engine.cli.inputs import fail, read_settings
+from engine.cli.parameters import FILE, Duration, Moment
+from engine.cli.report import console_for_people, show_notes
+from engine.model.objects import Pod
+from engine.placement.explanation import Explanation, NodeVerdict
+from engine.placement.explanation import explain as explanation_of
+from engine.settings import Settings
+from engine.suggest import suggestion
+
+NOWHERE: Final = 2
+"""Exit status of ``--fail-on pending`` where the pod fits nowhere."""
+
+
+@click.command(cls=Command)
+@click.argument("pod", required=False, metavar="[NAMESPACE/]POD")
+@click.option(
+    "--kubeconfig", type=FILE, metavar="FILE", help="Ask a live cluster; the default. It is only read."
+)
+@click.option("--context", metavar="NAME", help="The kubeconfig's context, if not its current one.")
+@click.option(
+    "--cluster",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Ask a dump: what `berth dump` or kubectl get -o json|yaml writes; may be repeated.",
+)
+@click.option("--scenario", type=FILE, metavar="FILE", help="Ask a simulated cluster. See docs/scenario.md.")
+@click.option(
+    "--pod",
+    "manifest",
+    type=FILE,
+    metavar="FILE",
+    help="A pod that is in no cluster, or what makes pods.",
+)
+@click.option(
+    "--policies", type=FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
+)
+@click.option(
+    "--delays", type=FILE, multiple=True, metavar="FILE", help="Delay files: a table, or matrix and names."
+)
+@click.option("--settings", type=FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
+@click.option("--node", metavar="NAME", help="One node in depth, with all reasons.")
+@click.option(
+    "--all-reasons",
+    is_flag=True,
+    help="Ask every filter about every node; else the first that refuses.",
+)
+@click.option(
+    "--at", type=Moment(), metavar="TIME", help="When: 90s into a scenario, or a date and time for a dump."
+)
+@click.option(
+    "--waited", type=Duration(), metavar="TIME", help="As if it had waited so long, which opens fallbacks."
+)
+@click.option(
+    "--fail-on", type=click.Choice(["pending"]), help="End with status 2 where the pod fits nowhere."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
+def explain(
+    pod: str | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    cluster: tuple[Path, ...],
+    scenario: Path | None,
+    manifest: Path | None,
+    policies: tuple[Path, ...],
+    delays: tuple[Path, ...],
+    settings: Path | None,
+    node: str | None,
+    all_reasons: bool,
+    at: float | datetime | None,
+    waited: float | None,
+    fail_on: str | None,
+    format_: str,
+) -> None:
+    """Explain where a pod goes: each node, whether it fits, what refused it, and how it scores.
+
+    Works for pods that wait, for pods that run (as if they were to be placed now), and with --pod for manifests that
+    are in no cluster. Kubernetes' rules have the names of the stock scheduler's plugins, those of policies their own.
+
+    Ends with 0; with 2 where --fail-on pending was asked for and the pod fits nowhere; with 3 where something that was
+    given cannot be used; with 1 where the command was called wrongly or the cluster does not answer.
+
+    \b
+    berth explain web-3 --policies policies
+    berth explain --cluster dump.json --pod app.yaml --node edge-7
+    berth explain shop/web-3 --scenario demo/edge.scenario.yaml --at 90s
+    """  # noqa: D301  (click's mark for text that is not to be wrapped)
+    chosen = read_settings(settings)
+    given = [bool(cluster), scenario is not None, kubeconfig is not None or context is not None]
+    if sum(given) > 1:
+        fail("--kubeconfig, --cluster and --scenario are three clusters; give one of them")
+    if scenario is not None:
+        if isinstance(at, datetime):
+            fail("--at of a scenario is the time since its start, such as 90s")
+        world = from_scenario(scenario, policies, delays, chosen, at)
+    elif cluster:
+        if isinstance(at, float):
+            fail(
+                "--at of a dump is a date and time, such as 2026-01-31T12:00:00Z; durations are for scenarios"
+            )
+        world = from_files(cluster, policies, delays, chosen, at)
+    else:
+        if at is not None:
+            fail("--at is for --scenario and --cluster; a live cluster is asked about now")
+        world = from_cluster(kubeconfig, context, policies, delays, chosen)
+    outcome = _explained(world, pod, manifest, node, all_reasons, waited)
+    explanation, asked, found = outcome
+    notes = [*_about(asked, manifest, chosen), *world.notes]
+    if format_ == "json":
+        click.echo(json.dumps(as_json(explanation, asked, notes, found), indent=2, ensure_ascii=False))
+    else:
+        console = console_for_people()
+        if found is not None:
+            show_node(console, explanation, asked, found)
+        else:
+            show(console, explanation, asked)
+        if notes:
+            console.print()
+        show_notes(console, notes)
+    if fail_on == "pending" and explanation.decision.node is None:
+        raise SystemExit(NOWHERE)
+
+
+def _explained(
+    world: World,
+    pod: str | None,
+    manifest: Path | None,
+    node: str | None,
+    all_reasons: bool,
+    waited: float | None,
+) -> tuple[Explanation, Pod, NodeVerdict | None]:
+    if node is not None and world.cache.node(node) is None:
+        near = suggestion(node, sorted(world.cache.columns.node_names()))
+        fail(f"no node {node} in the cluster{near or f'; it has {len(world.cache.columns)}'}")
+    with the_pod(world, pod, manifest) as (placed, asked):
+        waited_ms = _waited_ms(asked, world.now) if waited is None else waited * 1000
+        explanation = explanation_of(
+            world.placer, placed, world.now, waited_ms, all_reasons or node is not None
+        )
+    return explanation, asked, None if node is None else explanation.node(node)
+
+
+def _waited_ms(pod: Pod, now: float) -> float:
+    """Since when the pod has been found unschedulable, as its condition says; it decides which fallbacks are open."""
+    condition = pod.condition("PodScheduled")
+    if (
+        pod.spec.node_name
+        or condition is None
+        or (condition.status, condition.reason) != ("False", "Unschedulable")
+        or condition.last_transition_time is None
+    ):
+        return 0.0
+    return max(0.0, now - condition.last_transition_time.timestamp()) * 1000
+
+
+def _about(pod: Pod, manifest: Path | None, settings: Settings) -> list[str]:
+    """What else keeps the pod, beside the nodes."""
+    notes = []
+    if pod.spec.scheduling_gates:
+        gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
+        notes.append(f"it is held back by its scheduling gates, whatever fits: {gates}")
+    if pod.metadata.deletion_timestamp is not None:
+        notes.append("it is being deleted")
+    if not pod.spec.node_name and pod.spec.scheduler_name not in settings.schedulers:
+        ours = ", ".join(settings.schedulers)
+        notes.append(
+            f"its schedulerName is {pod.spec.scheduler_name}, so another scheduler places it; Berth serves {ours}"
+        )
+    if manifest is not None and pod.spec.node_name:
+        notes.append(f"its manifest names the node {pod.spec.node_name}, so no scheduler would be asked")
+    if pod.status.nominated_node_name:
+        notes.append(f"room on {pod.status.nominated_node_name} is being made for it")
+    return notes
