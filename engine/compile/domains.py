@@ -223,8 +223,6 @@ class Spread:
         self._self = int(counted)
         self._present: Mask = np.zeros(0, dtype=np.bool_)
         self._version = -1
-        self._lowest = 0
-        self._few = False
 
     def passes_among(self, eligible: Mask, version: int) -> Mask:
         """True where the domain may take one more."""
@@ -232,10 +230,14 @@ class Spread:
         if version != self._version or len(self._present) != len(counts):
             self._present = self._domains.present(eligible)
             self._version = version
+        lowest, _ = self._emptiest(counts)
+        return self._domains.spread_out(counts + (self._self - lowest) <= self._skew, slice(None))
+
+    def _emptiest(self, counts: NDArray[np.int64]) -> tuple[int, bool]:
+        """What the emptiest domain counts as holding, and whether there are too few domains."""
         among = counts[self._present]
-        self._few = self._least is not None and len(among) < self._least
-        self._lowest = 0 if self._few or not len(among) else int(among.min())
-        return self._domains.spread_out(counts + (self._self - self._lowest) <= self._skew, slice(None))
+        few = self._least is not None and len(among) < self._least
+        return 0 if few or not len(among) else int(among.min()), few
 
     def curable(self, refused: Slots) -> Mask:
         """Where the node is in a domain at all."""
@@ -244,14 +246,16 @@ class Spread:
     def reasons(self, refused: Slots) -> Counter[str]:
         """Domains that are too full, and nodes in none."""
         name = self._domains.domain.name
-        full = f"node(s) whose {name} would hold over {self._skew} more than the emptiest {name} ({self._lowest})"
-        if self._few:
+        lowest, few = self._emptiest(self._domains.counts())
+        full = f"node(s) whose {name} would hold over {self._skew} more than the emptiest {name} ({lowest})"
+        if few:
             full = f"node(s) whose {name} is full while fewer than {self._least} {name}s can take the pod"
         return _reasons(self._domains, refused, full, self.citation)
 
     def values(self, slot: int) -> tuple[Value, ...]:
         """The domain's pods."""
-        return (self._domains.told(slot, most=self._skew + self._lowest - self._self),)
+        lowest, _ = self._emptiest(self._domains.counts())
+        return (self._domains.told(slot, most=self._skew + lowest - self._self),)
 
 
 def _reasons(domains: Domains, refused: Slots, sentence: str, citation: Citation) -> Counter[str]:

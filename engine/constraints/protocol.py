@@ -200,7 +200,8 @@ def normalize(raw: Vector, how: Normalization) -> Vector:
     lowest, highest = raw.min(), raw.max()
     if lowest == highest:
         return np.full_like(raw, MAX_SCORE)
-    above: Vector = (raw - lowest) * (MAX_SCORE / (highest - lowest))
+    # The division first: the extremes are exactly 0 and 100.
+    above: Vector = (raw - lowest) / (highest - lowest) * MAX_SCORE
     return MAX_SCORE - above if how is Normalization.LOW else above
 
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -38,9 +38,6 @@ _FRESH: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES
 
 _MOVED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY | Depends.TIME
 """What changes when pods are put on nodes, or taken off."""
-
-_VERSIONS: Final = count()
-"""No two sets of eligible nodes have one version: the stages of a pod share their filters."""
 
 
 class Ranking:
@@ -132,7 +129,8 @@ class Evaluation:
         origins: Sequence[Origin],
     ) -> None:
         self._columns = columns
-        self._filters = tuple(filters)
+        # Stages share their filters, but one that looks at other nodes remembers which of them are eligible.
+        self._filters = tuple(copy(one) if isinstance(one, GlobalFilter) else one for one in filters)
         self._origins = tuple(origins)
         self._ranking = Ranking(scores)
         self._fixed: list[tuple[int, Filter]] = []
@@ -289,7 +287,7 @@ class Evaluation:
 
     def _update(self, where: Where, ranked: bool = False) -> None:
         """Ask everything about some slots."""
-        self._eligible_version = next(_VERSIONS)
+        self._eligible_version += 1
         alive = self._columns.alive[where]
         self._static[where] = _first_refusals(self._fixed, where, alive)
         self._update_usage(where, ranked=True)

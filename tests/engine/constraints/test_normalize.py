@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.constraints.protocol import Normalization, normalize
 
@@ -30,3 +32,11 @@ def test_normalize(how: Normalization, raw: list[float], expected: list[float]) 
     given = np.array(raw, dtype=np.float64)
     assert normalize(given, how).tolist() == expected
     assert np.array_equal(given, np.array(raw, dtype=np.float64), equal_nan=True), "the raw scores are kept"
+
+
+@given(st.lists(st.floats(0, 600_000), min_size=1, max_size=6), st.sampled_from(list(Normalization)[1:]))
+def test_never_out_of_range(raw: list[float], how: Normalization) -> None:
+    scores = normalize(np.array(raw), how)
+    assert ((scores >= 0) & (scores <= 100)).all()
+    if how in (Normalization.LOW, Normalization.HIGH):
+        assert scores.max() == 100
