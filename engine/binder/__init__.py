@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from engine.binder.binding import Assignment, Binder, BindResult, Outcome
 from engine.binder.executors import BindingExecutor, ImmediateBinder, OnResult, ThreadedBinder
+from engine.binder.preempting import (
+    Clearer,
+    ImmediateClearer,
+    RoomExecutor,
+    RoomResult,
+    RoomWanted,
+    ThreadedClearer,
+)
 from engine.binder.recorder import EventRecorder, ImmediateRecorder, Recorder
 
 __all__ = [
@@ -15,11 +23,17 @@ __all__ = [
     "BindResult",
     "Binder",
     "BindingExecutor",
+    "Clearer",
     "EventRecorder",
     "ImmediateBinder",
+    "ImmediateClearer",
     "ImmediateRecorder",
     "OnResult",
     "Outcome",
     "Recorder",
+    "RoomExecutor",
+    "RoomResult",
+    "RoomWanted",
     "ThreadedBinder",
+    "ThreadedClearer",
 ]

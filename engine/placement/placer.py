@@ -163,7 +163,7 @@ class Placer:
             retry_ms=retry_ms,
             next_opens=next_opens,
             helped_by=helped_by,
-            preemption=self._make_room(pod, requirements, tried) if preempt else None,
+            preemption=self._make_room(pod, requirements, tried) if preempt and nodes else None,
         )
 
     def _yielded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.binder import BindResult
+from engine.binder import BindResult, RoomResult
 from engine.cluster.reflector import Update
 from engine.compile import Plan
 from engine.delay import DelayMap
@@ -24,4 +24,4 @@ class DelaysChanged:
     delays: DelayMap
 
 
-Message = Update | BindResult | PlanChanged | DelaysChanged
+Message = Update | BindResult | RoomResult | PlanChanged | DelaysChanged

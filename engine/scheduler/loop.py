@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from engine.binder import Binder, EventRecorder, ThreadedBinder
+from engine.binder import Binder, Clearer, EventRecorder, ThreadedBinder, ThreadedClearer
 from engine.binder.executors import CAPACITY
 from engine.binder.recorder import Repeats
 from engine.clock import Clock
@@ -105,6 +105,9 @@ class Loop:
             clock=clock,
         )
         self._binder = ThreadedBinder(binder, self._inbox.put, workers=settings.binder.workers)
+        self._clearer = ThreadedClearer(
+            Clearer(cluster, attempts=settings.binder.attempts, stop=self._stop), self._inbox.put
+        )
         self.recorder = EventRecorder(
             cluster,
             capacity=settings.events.capacity,
@@ -121,6 +124,7 @@ class Loop:
             clock,
             settings.schedulers,
             metrics=metrics,
+            clearer=self._clearer,
         )
         self.turned = clock.monotonic()
         self.lost = False
@@ -269,6 +273,7 @@ class Loop:
         deadline = time.monotonic() + self._settings.shutdown_grace
         self._cluster.interrupt_watches()
         stopped = self._binder.stop(self._settings.shutdown_grace / 2)
+        self._clearer.stop(min(_RELEASE_SECONDS, max(0.0, deadline - time.monotonic())))
         for message in self._left():
             self.scheduler.handle(message)
         for result in stopped:

@@ -38,6 +38,7 @@ class QueuedPod:
         helped_by: Which changes could help it.
         ready_at: Before this it is not tried again.
         due_at: At this time it is tried again whatever happens.
+        promised: How often it was tried at once, for others had made room for it.
         timed: Whether a fallback opens then, and it is not just the regular second look.
     """
 
@@ -49,6 +50,7 @@ class QueuedPod:
     helped_by: Depends = Depends(0)  # noqa: RUF009  (flags are immutable)
     ready_at: float = 0.0
     due_at: float = 0.0
+    promised: int = 0
     timed: bool = False
     where: str = field(default="", repr=False)
     ticket: int = field(default=0, repr=False)
@@ -172,6 +174,28 @@ class SchedulingQueue:
             pod.queued = min(pod.queued, now)
             self._activate(pod)
 
+    def activate(self, key: PodKey, now: float) -> None:
+        """What the pod waited for is there: it is tried without waiting for its backoff, at the first such time.
+
+        Where that came to nothing before, it waits; else two schedulers could take room from each other in a hot loop.
+        """
+        pod = self._pods.get(key)
+        if pod is None or pod.where == "active":
+            return
+        pod.promised += 1
+        self._leave(pod)
+        if pod.promised > 1:
+            pod.ready_at = max(pod.ready_at, now + self._backoff(pod.promised - 1))
+        else:
+            pod.ready_at = now
+        self._rouse(pod, now)
+
+    def retry(self, key: PodKey, now: float) -> None:
+        """The pod is tried again after its backoff, whatever happens."""
+        pod = self._pods.get(key)
+        if pod is not None and pod.where == "unschedulable":
+            self._wake(pod, now)
+
     def advance(self, now: float) -> None:
         """Activate the pods whose time has come."""
         while self._waiting and self._waiting[0][0] <= now:
@@ -194,6 +218,9 @@ class SchedulingQueue:
 
     def _wake(self, pod: QueuedPod, now: float) -> None:
         self._leave(pod)
+        self._rouse(pod, now)
+
+    def _rouse(self, pod: QueuedPod, now: float) -> None:
         if pod.ready_at <= now:
             self._activate(pod)
         else:

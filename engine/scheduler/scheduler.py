@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from engine.binder import Assignment, BindingExecutor, BindResult, Outcome, Recorder
+from engine.binder import (
+    Assignment,
+    BindingExecutor,
+    BindResult,
+    Outcome,
+    Recorder,
+    RoomExecutor,
+    RoomResult,
+)
 from engine.clock import Clock, utc
 from engine.cluster.protocol import ClusterEvent, EventType, ResourceKind
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
@@ -21,6 +29,7 @@ from engine.model.objects import (
     Namespace,
     Node,
     Pod,
+    PodDisruptionBudget,
     PodKey,
     ReplicaSet,
     ReplicationController,
@@ -28,10 +37,11 @@ from engine.model.objects import (
     StatefulSet,
 )
 from engine.model.requests import RequestError
-from engine.placement import Decision, Placer
+from engine.placement import VICTIMS_GOING, Decision, Placer, Preemption
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
+from engine.scheduler.room import RoomMaker
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.state.pods import Phase, PlacedPod
@@ -46,6 +56,7 @@ WATCHED: Final = (
     ResourceKind.REPLICATION_CONTROLLERS,
     ResourceKind.REPLICA_SETS,
     ResourceKind.STATEFUL_SETS,
+    ResourceKind.BUDGETS,
     ResourceKind.NODES,
     ResourceKind.PODS,
 )
@@ -91,6 +102,8 @@ class Scheduler:
         names: The ``schedulerName`` values that are ours.
         observer: Sees every decision.
         metrics: Takes counts and durations.
+        clearer: Makes room for pods of higher priority; without it nobody is ever taken away. Its results come back
+            through `handle`.
     """
 
     def __init__(
@@ -104,6 +117,7 @@ class Scheduler:
         names: Collection[str],
         observer: Observer | None = None,
         metrics: Metrics = UNMEASURED,
+        clearer: RoomExecutor | None = None,
     ) -> None:
         self._cache = cache
         self._placer = placer
@@ -117,6 +131,9 @@ class Scheduler:
         self._synced: set[ResourceKind] = set()
         self._trouble: dict[ResourceKind, str] = {}
         self._binding: dict[PodKey, _UnderWay] = {}
+        self._room: RoomMaker | None = None
+        if clearer is not None:
+            self._room = RoomMaker(cache, queue, clearer, recorder, lambda placed: self._ours(placed.pod))
 
     @property
     def synced(self) -> bool:
@@ -175,8 +192,15 @@ class Scheduler:
                 self._cache.put_grouping(grouping)
             case Deleted(Service() | ReplicationController() | ReplicaSet() | StatefulSet() as grouping):
                 self._cache.remove_grouping(grouping)
+            case Upserted(PodDisruptionBudget() as budget):
+                self._cache.budgets.put(budget)
+            case Deleted(PodDisruptionBudget() as budget):
+                self._cache.budgets.remove(budget)
             case BindResult():
                 self._bound(message, now)
+            case RoomResult():
+                if self._room is not None:
+                    self._room.ended(message, now)
             case Synced(kind):
                 self._synced.add(kind)
             case PlanChanged(plan):
@@ -212,6 +236,8 @@ class Scheduler:
             self._queue.wake(_PLACED, now)
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
             self._queue.remove(key)
+            if self._room is not None:
+                self._room.drop(key)
         elif key in self._queue:
             if placed.shape is not shape:
                 self._queue.wake_pod(key, now)
@@ -226,6 +252,9 @@ class Scheduler:
         placed = self._cache.pod(pod.key)
         held = placed is not None and placed.slot >= 0
         self._cache.remove_pod(pod.key)
+        if self._room is not None:
+            self._room.drop(pod.key)
+            self._room.left(pod.key, now)
         if held:
             self._queue.wake(_FREED, now)
 
@@ -272,7 +301,7 @@ class Scheduler:
         began = self._clock.monotonic()
         waited = 0.0 if queued.waiting_since is None else max(0.0, now - queued.waiting_since) * 1000
         try:
-            decision = self._placer.place(placed, now, waited, diagnose=self._observer is not None)
+            decision = self._place(placed, now, waited)
         except Exception as error:  # one pod's trouble never stops another's
             self._erred(placed, queued, error, now)
             return True
@@ -282,6 +311,8 @@ class Scheduler:
         if decision.node is None:
             self._unschedulable(placed, queued, decision, now)
             return True
+        if self._room is not None:
+            self._room.drop(queued.key)
         self._cache.assume(queued.key, decision.node)
         self._queue.wake(_PLACED, now)
         self._binding[queued.key] = _UnderWay(
@@ -290,6 +321,20 @@ class Scheduler:
         self._binder.submit(Assignment(queued.key, decision.node))
         return True
 
+    def _place(self, placed: PlacedPod, now: float, waited: float) -> Decision:
+        room = self._room
+        waits = room is not None and room.waits(placed.key)
+        decision = self._placer.place(
+            placed,
+            now,
+            waited,
+            diagnose=self._observer is not None,
+            preempt=room is not None and not waits,
+        )
+        if waits and decision.node is None:
+            decision = replace(decision, preemption=Preemption(trouble=VICTIMS_GOING))
+        return decision
+
     def next_due(self) -> float | None:
         """When there is something to do even if nothing comes in; seconds since the epoch."""
         return self._queue.next_due()
@@ -297,6 +342,8 @@ class Scheduler:
     def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
         self._queue.failed(queued, now, decision.helped_by, retry_at)
+        if self._room is not None and decision.preemption is not None:
+            self._room.begin(placed, decision.preemption, now)
         message = decision.message()
         since = now if queued.waiting_since is None else queued.waiting_since
         self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
@@ -371,6 +418,8 @@ def _about(message: Message) -> str:
     match message:
         case Upserted(item) | Deleted(item):
             return f"{type(item).__name__} {item.metadata.namespace}/{item.metadata.name}"
+        case RoomResult():
+            return f"room for {message.wanted.pod}"
         case BindResult():
             return f"the binding of {message.assignment.pod}"
     return type(message).__name__

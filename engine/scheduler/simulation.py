@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from engine.binder import Binder, ImmediateBinder, ImmediateRecorder
+from engine.binder import Binder, Clearer, ImmediateBinder, ImmediateClearer, ImmediateRecorder
 from engine.cluster.reflector import Reflector
 from engine.cluster.simulated import SimulatedCluster
 from engine.compile import Plan
@@ -54,6 +54,7 @@ class Simulation:
             cluster.clock,
             settings.schedulers,
             observer,
+            clearer=ImmediateClearer(Clearer(cluster), self._inbox.append),
         )
         self._reflectors = [Reflector(cluster, kind, self._inbox.append, cluster.clock) for kind in WATCHED]
 

@@ -149,7 +149,8 @@ def test_a_pending_pod_says_why_in_an_event_and_a_condition() -> None:
     assert (condition.status, condition.reason) == ("False", "Unschedulable")
     assert condition.message == (
         "0/2 nodes are available: 1 Insufficient cpu, "
-        "1 node(s) not within 25ms of e2, the nearest at 40ms (rule near-source, test.policy:7)."
+        "1 node(s) not within 25ms of e2, the nearest at 40ms (rule near-source, test.policy:7). "
+        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
     )
     assert world.told("FailedScheduling") == [condition.message]
 

@@ -1,0 +1,226 @@
+"""Makes room for a pod: promises it the node, and takes those of lower priority away.
+
+Each step can be done again: a nomination, a condition and a deletion that are there already are no error, so a try
+after a lost answer does nothing twice. A victim that is gone, or another pod under its name, is as good as taken away.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+from tenacity.wait import wait_base, wait_random_exponential
+
+from engine.cluster.backoff import is_transient, wait_retry_after
+from engine.cluster.errors import ApiError, ClusterError
+from engine.cluster.protocol import Cluster
+from engine.model.objects import Condition, PodKey
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 5
+WORKERS: Final = 4
+STOP_SECONDS: Final = 2.0
+_GONE: Final = (404, 409)
+"""The pod is gone, or another one has its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomWanted:
+    """A decision to carry out.
+
+    Attributes:
+        pod: Whom the node is promised to; nobody, where only promises are taken back.
+        node: Which.
+        victims: Who has to go.
+        superseded: Whose promise of the node is taken back.
+        scheduler: The scheduler's name, as victims are told.
+    """
+
+    pod: PodKey | None
+    node: str
+    victims: tuple[PodKey, ...] = ()
+    superseded: tuple[PodKey, ...] = ()
+    scheduler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomResult:
+    """What came of it.
+
+    Attributes:
+        wanted: What was to be done.
+        deleted: The victims whose deletion was asked for, and granted.
+        failed: Those that stay, each with why.
+        message: Why nothing else went on, "" where all went well.
+    """
+
+    wanted: RoomWanted
+    deleted: tuple[PodKey, ...] = ()
+    failed: tuple[tuple[PodKey, str], ...] = ()
+    message: str = ""
+
+
+OnRoom = Callable[[RoomResult], object]
+
+
+class Clearer:
+    """Carries out one decision after another; one serves many threads.
+
+    Args:
+        cluster: Where.
+        attempts: Tries for each request.
+        stop: Set it to end waits at once.
+        sleep: Between tries; the default wakes up when ``stop`` is set.
+        wait: Between tries where the server doesn't say.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        attempts: int = ATTEMPTS,
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], None] | None = None,
+        wait: wait_base | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self.stopping = stop or threading.Event()
+        self._retrying = Retrying(
+            sleep=sleep or sleep_using_event(self.stopping),
+            stop=stop_after_attempt(attempts) | stop_when_event_set(self.stopping),
+            wait=wait_retry_after(wait or wait_random_exponential(multiplier=0.1, max=5)),
+            retry=retry_if_exception(is_transient),
+            reraise=True,
+        )
+
+    def clear(self, wanted: RoomWanted) -> RoomResult:
+        """Do it. Never raises for what a cluster answers; what could not be done is in the result."""
+        for key in wanted.superseded:
+            self._try(self._cluster.nominate, key, "")
+        if wanted.pod is None:
+            return RoomResult(wanted)
+        # The promise first: another instance that takes over meanwhile finds out whom the room is for.
+        failure = self._try(self._cluster.nominate, wanted.pod, wanted.node)
+        if failure is not None:
+            why = failure or "the pod that it was for is gone"
+            return RoomResult(wanted, failed=tuple((key, why) for key in wanted.victims), message=why)
+        deleted, failed = [], []
+        condition = Condition(
+            "DisruptionTarget",
+            "True",
+            "PreemptionByScheduler",
+            f"{wanted.scheduler}: preempting to accommodate a higher priority pod",
+        )
+        for key in wanted.victims:
+            failure = self._try(self._cluster.patch_pod_condition, key, condition)
+            if failure is None:
+                failure = self._try(self._cluster.delete_pod, key)
+            if failure is None:
+                deleted.append(key)
+            elif failure:
+                failed.append((key, failure))
+        return RoomResult(wanted, tuple(deleted), tuple(failed))
+
+    def _try(self, call: Callable[..., None], *arguments: object) -> str | None:
+        """Why it failed, None where it did not, "" where the pod is not there any more."""
+        if self.stopping.is_set():
+            return "shutting down"
+        try:
+            self._retrying(call, *arguments)
+        except ApiError as error:
+            if error.status in _GONE:
+                return ""
+            return str(error)
+        except ClusterError as error:
+            return str(error)
+        return None
+
+
+class RoomExecutor(Protocol):
+    """Carries out decisions to make room; each result goes to a callback, exactly once, if it is not stopped before."""
+
+    def submit(self, wanted: RoomWanted) -> None:
+        """Have it carried out."""
+        ...
+
+    def stop(self, timeout: float = STOP_SECONDS) -> int:
+        """Take nothing more and let what is under way end; how much was not begun."""
+        ...
+
+
+class ImmediateClearer:
+    """Makes room in `submit` itself, for the simulated cluster."""
+
+    def __init__(self, clearer: Clearer, on_result: OnRoom) -> None:
+        self._clearer = clearer
+        self._on_result = on_result
+
+    def submit(self, wanted: RoomWanted) -> None:
+        """Do it and tell the result."""
+        self._on_result(self._clearer.clear(wanted))
+
+    def stop(self, timeout: float = STOP_SECONDS) -> int:  # noqa: ARG002  (the protocol's)
+        """Nothing is ever left over."""
+        self._clearer.stopping.set()
+        return 0
+
+
+class ThreadedClearer:
+    """Makes room in threads, each decision in one of them.
+
+    Args:
+        clearer: What each of them calls.
+        on_result: Called from the thread with each result.
+        workers: Threads.
+    """
+
+    def __init__(self, clearer: Clearer, on_result: OnRoom, *, workers: int = WORKERS) -> None:
+        self._clearer = clearer
+        self._on_result = on_result
+        self._queue: queue.SimpleQueue[RoomWanted | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"clearer-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, wanted: RoomWanted) -> None:
+        """Queue it. The deciding thread never waits here: preemptions are few, and each waits for its victims."""
+        self._queue.put(wanted)
+
+    def stop(self, timeout: float = STOP_SECONDS) -> int:
+        """End within ``timeout`` seconds; waits between tries end at once."""
+        self._clearer.stopping.set()
+        left = 0
+        while True:
+            try:
+                left += self._queue.get_nowait() is not None
+            except queue.Empty:
+                break
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join(timeout / len(self._threads))
+        return left
+
+    def _work(self) -> None:
+        while (wanted := self._queue.get()) is not None:
+            try:
+                result = self._clearer.clear(wanted)
+            except Exception as error:  # a fault of ours must not end the thread, nor cost the pod its result
+                log.exception("making room on %s for %s failed unexpectedly", wanted.node, wanted.pod)
+                why = f"internal error: {error!r}"
+                result = RoomResult(wanted, failed=tuple((key, why) for key in wanted.victims), message=why)
+            try:
+                self._on_result(result)
+            except Exception:
+                log.exception("the result of making room for %s could not be delivered", wanted.pod)
