@@ -302,6 +302,15 @@ FAMILIES: Final = (
 )
 
 
+def make_table() -> str:
+    """The Markdown table of all metrics."""
+    lines = ["| metric | kind | labels | what it says |", "|---|---|---|---|"]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        lines.append(f"| `{PREFIX}{family.name}` | {family.kind} | {labels} | {family.says} |")
+    return "\n".join(lines) + "\n"
+
+
 def _version() -> str:
     try:
         return version("berth-scheduler")
