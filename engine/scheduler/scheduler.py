@@ -222,6 +222,7 @@ class Scheduler:
         key = pod.key
         known = self._cache.pod(key)
         shape, was_on = (known.shape, known.slot) if known is not None else (None, -1)
+        held = known.requests if known is not None else {}
         was_leaving = known is not None and known.phase is Phase.TERMINATING
         try:
             placed = self._cache.put_pod(pod)
@@ -230,6 +231,8 @@ class Scheduler:
             return
         if placed.slot != was_on:
             self._queue.wake(_PLACED if placed.slot >= 0 else _FREED, now)
+        elif placed.slot >= 0 and placed.requests != held:  # resized, and perhaps smaller
+            self._queue.wake(_FREED, now)
         elif placed.slot >= 0 and (
             placed.shape is not shape or was_leaving != (placed.phase is Phase.TERMINATING)
         ):  # other labels, or no longer counted in a spread

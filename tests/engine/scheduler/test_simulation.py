@@ -14,6 +14,7 @@ from engine.manifests.objects import FullPodSpec
 from engine.model.objects import (
     Condition,
     Container,
+    ContainerStatus,
     Node,
     NodeStatus,
     ObjectMeta,
@@ -222,6 +223,21 @@ def test_a_pod_that_leaves_makes_room() -> None:
     world.until(5)
     assert world.node_of("second") == ""
     world.cluster.delete("Pod", "default", "first")
+    world.until(15)
+    assert world.node_of("second") == "e1"
+
+
+def test_a_pod_that_cannot_grow_makes_room() -> None:
+    given = ContainerStatus("main", resources=ResourceRequirements(requests={"cpu": "1"}))
+    world = World(node("e1", cpu="3"))
+    world.cluster.add_pod(pod("first", cpu="2", status=PodStatus(container_statuses=(given,))))
+    world.until(1)
+    world.cluster.add_pod(pod("second", cpu="2"))
+    world.until(5)
+    assert world.node_of("second") == ""
+    first = world.cluster.get_pod("default", "first")
+    assert first is not None
+    world.cluster.patch_pod_condition(first.key, Condition("PodResizePending", "True", "Infeasible"))
     world.until(15)
     assert world.node_of("second") == "e1"
 
