@@ -30,7 +30,7 @@ _GROUPS: Final = 15
 """Kinds of refusals that are shown."""
 _WHY: Final = {
     Why.NOWHERE: "",
-    Why.ONLY: "no other node fits",
+    Why.ONLY: "there is no other choice",
     Why.SCORE: "its score is the highest",
     Why.STOCK: "level with others by the policies' scores, it is the best of them by the stock scheduler's",
     Why.HASH: "level with others in every score, it is picked by a hash of the pod and the node, "
@@ -85,7 +85,9 @@ def _verdict(console: Console, explanation: Explanation, pod: Pod) -> None:
     line = Text(name, style="bold")
     if on:
         line.append(f" is on {on}; {now}", style="not bold")
-    if decision.node is None:
+    if decision.trouble is not None:
+        line.append(" cannot be placed for now", style="bold red")
+    elif decision.node is None:
         line.append(" fits nowhere" if not on else " would fit nowhere", style="bold red")
     elif decision.node == on:
         line.append(" would stay there", style="bold green")

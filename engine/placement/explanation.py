@@ -339,16 +339,19 @@ def _refused(
     alive = columns.alive[columns.everywhere]
     by_slot: dict[int, list[NodeRefusal]] = {}
     for constraint, source, passes in zip(evaluation.filters, sources, verdicts, strict=True):
+        telling = constraint if isinstance(constraint, Telling) else None
         for slot in np.flatnonzero(alive & ~passes).tolist():
             refusals = by_slot.setdefault(slot, [])
             if all_reasons or not refusals:
-                refusals.append(_refusal(constraint, source, slot))
+                refusals.append(_refusal(constraint, telling, source, slot))
     named = sorted((columns.names[slot], refusals) for slot, refusals in by_slot.items())
     return [NodeVerdict(name, fits=False, refusals=tuple(refusals)) for name, refusals in named]
 
 
-def _refusal(constraint: Filter | GlobalFilter, source: Source, slot: int) -> NodeRefusal:
-    values = constraint.values(slot) if isinstance(constraint, Telling) else ()
+def _refusal(
+    constraint: Filter | GlobalFilter, telling: Telling | None, source: Source, slot: int
+) -> NodeRefusal:
+    values = telling.values(slot) if telling is not None else ()
     sentences = (_bare(sentence) for sentence in constraint.reasons(np.array([slot])))
     return NodeRefusal(source, ", ".join(sentences), values)
 
@@ -385,7 +388,10 @@ def _helps(
         alone: Slots = np.flatnonzero(alive & ~passes & (refusing == 1))
         if not len(alone):
             continue
-        refusals = [(_refusal(constraint, source, slot), columns.names[slot]) for slot in alone.tolist()]
+        telling = constraint if isinstance(constraint, Telling) else None
+        refusals = [
+            (_refusal(constraint, telling, source, slot), columns.names[slot]) for slot in alone.tolist()
+        ]
         nearest, name = min(refusals, key=lambda one: (one[0].gap, one[1]))
         helps.append(Help(source, nearest.reason, len(alone), name, nearest.values))
     return tuple(sorted(helps, key=lambda one: -one.nodes))
