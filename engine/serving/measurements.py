@@ -12,10 +12,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from engine.binder import Outcome
 from engine.clock import Clock
 from engine.cluster.protocol import ResourceKind
 from engine.placement import Decision
+from engine.placement.decision import NO_NODE, Refusals
 
 RULES_AT_MOST: Final = 1000
 """Statements of policies that refusals are counted for one by one; those of more are counted together."""
@@ -120,8 +123,7 @@ class Measurements:
             self.attempts[UNSCHEDULABLE] += 1
             self.attempt_seconds[UNSCHEDULABLE].add(seconds)
             if decision.refusals is not None:
-                for constraint, _ in decision.refusals.by_filter():
-                    self._refused(constraint)
+                self._refusing(decision.refusals)
 
     def bound(self, outcome: Outcome, attempts: int, whole: float, binding: float, waited: float) -> None:
         """A binding ended."""
@@ -157,6 +159,14 @@ class Measurements:
     def delays_in_force(self, endpoints: int) -> None:
         """Other delays are in force."""
         self.delays_endpoints, self.delays_read_at = endpoints, self._clock.now()
+
+    def _refusing(self, refusals: Refusals) -> None:
+        filters = refusals.filters
+        # Not `Refusals.by_filter`, which sorts all codes to find the slots of each: ten times as much.
+        counts = np.bincount(refusals.codes[refusals.codes <= len(filters)])
+        for code in np.flatnonzero(counts).tolist():
+            if code != NO_NODE:
+                self._refused(filters[code - 1])
 
     def _refused(self, constraint: object) -> None:
         citation = getattr(constraint, "citation", None)
