@@ -15,17 +15,13 @@ import pytest
 from engine.cli import main
 
 ROOT = Path(__file__).parents[1]
-MOST_LINES: Final = 400
+MOST_LINES: Final = 450
+"""What is meant is some 400; nobody shall shave lines for the last few."""
 MOST_LINES_OF_TESTS: Final = 550
 """Tables of cases may be longer than code."""
 LONGER: Final = {
     "engine/cluster/wire.py": "one table: each kind's way to the API's JSON and back",
-    "engine/compile/conditions.py": "one class for each form of a condition, all of one shape",
     "engine/model/objects.py": "one value for each object of the API, which name one another",
-    "engine/placement/explanation.py": "one walk over a decision; its values are made in it and nowhere else",
-    "engine/placement/preemption.py": "one search, whose two steps share the same bookkeeping",
-    "engine/state/tallies.py": "a log and its two kinds of readers, which share invariants",
-    "grammar/parser.py": "one state machine, of which every transition touches the same stack",
 }
 """Modules that may be longer, and why they are not two."""
 FORBIDDEN: Final = re.compile(
@@ -82,6 +78,9 @@ def test_every_module_is_short_or_says_why_not() -> None:
     long = {module: count for module, count in lines.items() if count > MOST_LINES and module not in LONGER}
     assert long == {}, f"split them by idea, or say in {Path(__file__).name} why they are one"
     assert set(LONGER) <= set(lines), "a module that is gone needs no reason"
+    assert [module for module in LONGER if lines[module] <= MOST_LINES - 50] == [], (
+        "nor one that is short now"
+    )
     tests = {name(path): len(path.read_text().splitlines()) for path in modules("tests", "demo")}
     assert [module for module, count in tests.items() if count > MOST_LINES_OF_TESTS] == []
 
