@@ -11,6 +11,7 @@ from engine.cluster.protocol import ResourceKind
 from engine.delay import DelayFileSource
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
+from engine.scheduler.scheduler import WATCHED
 from engine.serving import Check, Health
 
 
@@ -76,12 +77,9 @@ class Running:
     def ready(self) -> Health:
         """Whether it can do its work; once it can, trouble with files or watches is shown and changes nothing."""
         checks = [
-            *(Check(f"list-{kind.value}", partial(self._unlisted, kind)) for kind in ResourceKind),
+            *(Check(f"list-{kind.value}", partial(self._unlisted, kind)) for kind in WATCHED),
             Check("shutdown", lambda: "ending" if self.loop.ending else ""),
-            *(
-                Check(f"watch-{kind.value}", partial(self._broken, kind), vital=False)
-                for kind in ResourceKind
-            ),
+            *(Check(f"watch-{kind.value}", partial(self._broken, kind), vital=False) for kind in WATCHED),
             Check("policies", self._policies, vital=False),
             Check("delays", self._delays, vital=False),
             Check("leader-election", self._election, vital=False),

@@ -305,24 +305,28 @@ class Scheduler:
         waited = 0.0 if queued.waiting_since is None else max(0.0, now - queued.waiting_since) * 1000
         try:
             decision = self._place(placed, now, waited)
+            self._metrics.decided(decision, self._clock.monotonic() - began)
+            if self._observer is not None:
+                self._observer.decided(placed, decision, now)
+            if decision.node is None:
+                self._unschedulable(placed, queued, decision, now)
+            else:
+                self._bind(placed, queued, decision, decision.node, now, began)
         except Exception as error:  # one pod's trouble never stops another's
             self._erred(placed, queued, error, now)
-            return True
-        self._metrics.decided(decision, self._clock.monotonic() - began)
-        if self._observer is not None:
-            self._observer.decided(placed, decision, now)
-        if decision.node is None:
-            self._unschedulable(placed, queued, decision, now)
-            return True
+        return True
+
+    def _bind(
+        self, placed: PlacedPod, queued: QueuedPod, decision: Decision, node: str, now: float, began: float
+    ) -> None:
         if self._room is not None:
             self._room.drop(queued.key)
-        self._cache.assume(queued.key, decision.node)
+        self._cache.assume(queued.key, node)
         self._queue.wake(_PLACED, now)
         self._binding[queued.key] = _UnderWay(
             queued, _assigned(placed, decision), began, self._clock.monotonic()
         )
-        self._binder.submit(Assignment(queued.key, decision.node))
-        return True
+        self._binder.submit(Assignment(queued.key, node))
 
     def _place(self, placed: PlacedPod, now: float, waited: float) -> Decision:
         room = self._room
@@ -354,6 +358,9 @@ class Scheduler:
 
     def _erred(self, placed: PlacedPod, queued: QueuedPod, error: Exception, now: float) -> None:
         self._metrics.erred()
+        self._queue.remove(queued.key)  # wherever the fault left it
+        self._binding.pop(queued.key, None)
+        self._cache.forget(queued.key)
         log.exception("placing pod %s failed unexpectedly", placed.key, extra={"pod": str(placed.key)})
         message = f"an internal error, which the scheduler's log has in full: {error!r}"
         self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)

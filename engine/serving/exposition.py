@@ -180,6 +180,20 @@ FAMILIES: Final = (
         _one(lambda s: s.readings.bindings),
     ),
     Family(
+        "preemption_attempts_total",
+        "counter",
+        (),
+        "How often room was looked for by taking pods of lower priority away.",
+        _one(lambda s: s.measured.preemptions),
+    ),
+    Family(
+        "preemption_victims",
+        "histogram",
+        (),
+        "How many pods had to go for each pod that room was made for.",
+        _one(lambda s: s.measured.victims),
+    ),
+    Family(
         "refusals_total",
         "counter",
         ("rule", "file", "line"),

@@ -19,6 +19,7 @@ from engine.clock import Clock
 from engine.cluster.protocol import ResourceKind
 from engine.placement import Decision
 from engine.placement.decision import NO_NODE, Refusals
+from engine.scheduler.scheduler import WATCHED
 
 RULES_AT_MOST: Final = 1000
 """Statements of policies that refusals are counted for one by one; those of more are counted together."""
@@ -63,6 +64,7 @@ _ALGORITHM: Final = doubling(0.00001, 18)
 _WAITS: Final = doubling(0.01, 20)
 """From ten milliseconds to an hour and a half, as kube-scheduler's."""
 _ATTEMPTS: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
+_VICTIMS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _MANY_ATTEMPTS: Final = 15
 
 
@@ -80,6 +82,8 @@ class Measurements:
         pod_waits: Attempts (the label) → seconds from a pod's being queued until it was bound.
         binding_seconds: How long bindings took.
         outcomes: How they ended.
+        preemptions: How often room was looked for.
+        victims: How many pods have to go for each pod that room is made for.
         refusals: (rule, file, line) → in how many attempts that found no node it refused one.
         queue: Pods that wait, by the part of the queue.
         watches: Which watches stand.
@@ -102,10 +106,12 @@ class Measurements:
         self.pod_waits: defaultdict[str, Distribution] = defaultdict(lambda: Distribution(_WAITS))
         self.binding_seconds = Distribution(_SECONDS)
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.preemptions = 0
+        self.victims = Distribution(_VICTIMS)
         self.refusals: dict[tuple[str, str, str], int] = {}
         self.queue: Mapping[str, int] = {"active": 0, "backoff": 0, "unschedulable": 0}
-        self.watches = dict.fromkeys(ResourceKind, True)
-        self.troubles = dict.fromkeys(ResourceKind, 0)
+        self.watches = dict.fromkeys(WATCHED, True)
+        self.troubles = dict.fromkeys(WATCHED, 0)
         self.errors = 0
         self.policy_rules = 0
         self.policy_read_at = clock.now()
@@ -122,6 +128,11 @@ class Measurements:
         if decision.node is None:
             self.attempts[UNSCHEDULABLE] += 1
             self.attempt_seconds[UNSCHEDULABLE].add(seconds)
+            room = decision.preemption
+            if room is not None and not room.trouble:
+                self.preemptions += 1
+                if room.node is not None:
+                    self.victims.add(len(room.victims))
             if decision.refusals is not None:
                 self._refusing(decision.refusals)
 

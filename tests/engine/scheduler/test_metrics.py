@@ -126,6 +126,37 @@ def test_a_fault_while_placing_costs_that_pod_its_attempt(
     assert {found.spec.node_name for found in cluster.pods()} == {"edge-1"}, "it is tried again, and again"
 
 
+def test_a_fault_while_telling_of_it_costs_no_pod_its_place(
+    cluster: SimulatedCluster, simulation: Simulation, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod is assumed on a node, or queued, when the fault comes: it is neither lost nor counted twice."""
+    faults = ["told", "submitted"]
+    scheduler = simulation.scheduler
+    assume, failed = simulation.cache.assume, scheduler.queue.failed
+
+    def stumble_after(call):  # type: ignore[no-untyped-def]
+        def stumbling(*args):  # type: ignore[no-untyped-def]
+            call(*args)
+            if faults:
+                raise ZeroDivisionError(faults.pop())
+
+        return stumbling
+
+    monkeypatch.setattr(simulation.cache, "assume", stumble_after(assume))
+    monkeypatch.setattr(scheduler.queue, "failed", stumble_after(failed))
+    cluster.add_pod(pod("big", cpu="8"))
+    cluster.add_pod(pod("good", cpu="3"))
+    simulation.settle()
+    assert notes.errors == 2
+    assert scheduler.queue.counts() == {"active": 0, "backoff": 2, "unschedulable": 0}
+    simulation.run_until(cluster.clock.now() + 5.0)
+    good = cluster.get_pod("default", "good")
+    assert good is not None
+    assert good.spec.node_name == "edge-1"
+    assert scheduler.queue.counts() == {"active": 0, "backoff": 0, "unschedulable": 1}
+    assert scheduler.binding == 0
+
+
 def test_a_fault_while_taking_in_costs_that_object(
     cluster: SimulatedCluster,
     simulation: Simulation,

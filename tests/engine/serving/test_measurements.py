@@ -15,8 +15,9 @@ from engine.binder import Outcome
 from engine.cluster.protocol import ResourceKind
 from engine.compile.citation import Citation
 from engine.constraints.protocol import Depends, Mask, Slots
-from engine.placement import Decision
-from engine.placement.decision import NO_NODE, PASSES, Refusals
+from engine.model.objects import PodKey
+from engine.placement import VICTIMS_GOING, Decision, Preemption
+from engine.placement.decision import NO_NODE, PASSES, Refusals, Victim
 from engine.serving.exposition import FAMILIES, PREFIX
 from engine.serving.measurements import RULES_AT_MOST, Distribution, doubling
 from grammar.span import Span
@@ -110,6 +111,22 @@ def test_a_pod_that_finds_a_node_counts_no_refusals(scraped: Scraped) -> None:
 def test_a_pod_that_cannot_even_be_tried_counts(scraped: Scraped) -> None:
     scraped.measured.decided(Decision(None, 2, trouble="label delay_x is no number"), 0.001)
     assert scraped.value("berth_schedule_attempts_total", result="unschedulable") == 1
+
+
+def test_room_that_is_made(scraped: Scraped) -> None:
+    victims = tuple(
+        Victim(PodKey("default", f"small-{number}", str(number)), 0, False) for number in range(3)
+    )
+    for preemption in (
+        Preemption(3, "edge-1", victims),
+        Preemption(3, None, (), (("No preemption victims found for incoming pod", 3),)),
+        Preemption(trouble=VICTIMS_GOING),
+        None,
+    ):
+        scraped.measured.decided(Decision(None, 3, preemption=preemption), 0.001)
+    assert scraped.value("berth_preemption_attempts_total") == 2
+    assert scraped.value("berth_preemption_victims_count") == 1
+    assert scraped.value("berth_preemption_victims_sum") == 3
 
 
 def test_refusals_of_ever_new_rules_stay_bounded(scraped: Scraped) -> None:
