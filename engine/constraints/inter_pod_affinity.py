@@ -20,11 +20,13 @@ import numpy as np
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
 from engine.constraints.telling import DomainCount, Value
 from engine.model.pod_terms import PodSelection, PodTerm
+from engine.model.selectors import Anchor
 from engine.model.shape import Shape
 from engine.state.cache import Cache
 from engine.state.columns import Columns
+from engine.state.counts import Counts
 from engine.state.labels import LabelColumn, Where
-from engine.state.tallies import Counts, HeldTerm
+from engine.state.tallies import HeldTerm
 
 _EVERYWHERE: Final = slice(None)
 _SAME: Final[Vector] = np.zeros(1)
@@ -41,6 +43,12 @@ class Meeting:
         """The only namespaces that matter, None where those are chosen by their labels."""
         named = [one.namespaces for one in self.pods if not one.anywhere]
         return frozenset.intersection(*named) if named else None
+
+    @property
+    def anchors(self) -> tuple[Anchor, ...] | None:
+        """Labels of which all that meet them have one; those of the selection with the fewest."""
+        found = [one.selector.anchors for one in self.pods]
+        return min((one for one in found if one is not None), key=len, default=None)
 
     @property
     def leaving(self) -> bool:
@@ -85,7 +93,7 @@ class TermsAgainst:
         if tallies.newest != self._seen:
             namespace, labels = self._shape.namespace, self._shape.labels
             of_namespace = namespaces.labels(namespace)
-            for held in tallies.held_since(namespace, self._seen):
+            for held in tallies.held_since(self._shape, self._seen):
                 if held.scored is self._scored and held.term.pods.matches(namespace, of_namespace, labels):
                     self._terms.append(held)
             self._seen = tallies.newest

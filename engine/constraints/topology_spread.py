@@ -21,13 +21,14 @@ from engine.constraints.nodes import NodeAffinity, TaintToleration
 from engine.constraints.protocol import Depends, Filter, Mask, Normalization, Slots, Vector
 from engine.constraints.telling import DomainCount, Value
 from engine.model.pod_terms import Spread
-from engine.model.selectors import NOTHING, Selector
+from engine.model.selectors import NOTHING, Anchor, Selector
 from engine.model.shape import Shape
 from engine.model.well_known import HOSTNAME, ZONE
 from engine.state.cache import Cache
 from engine.state.columns import Columns
+from engine.state.counts import Counts, DomainCounts
 from engine.state.labels import LabelColumn, Where
-from engine.state.tallies import Counts, DomainCounts, Tally
+from engine.state.tallies import Tally
 
 _EVERYWHERE: Final = slice(None)
 _SAME: Final[Vector] = np.zeros(1)
@@ -47,6 +48,11 @@ class Peers:
     def namespaces(self) -> frozenset[str]:
         """The one."""
         return frozenset((self.namespace,))
+
+    @property
+    def anchors(self) -> tuple[Anchor, ...] | None:
+        """Labels of which all of them have one."""
+        return self.selector.anchors
 
     @property
     def leaving(self) -> bool:

@@ -12,6 +12,9 @@ from typing import Final, NamedTuple
 
 from engine.model.objects import LabelSelector
 
+Anchor = tuple[str, str]
+"""A label with its value."""
+
 
 class Expression(NamedTuple):
     """``key operator values``; the operator is In, NotIn, Exists or DoesNotExist."""
@@ -53,6 +56,17 @@ class Selector:
     def everything(self) -> bool:
         """Whether it asks for nothing, and so selects everything."""
         return self.expressions == ()
+
+    @property
+    def anchors(self) -> tuple[Anchor, ...] | None:
+        """Labels of one key of which whatever it selects has one; None where it asks for no value of any key."""
+        if self.expressions is None:
+            return ()
+        some = [one for one in self.expressions if one.operator == "In"]
+        if not some:
+            return None
+        fewest = min(some, key=lambda one: len(one.values))
+        return tuple((fewest.key, value) for value in fewest.values)
 
     def also(self, expressions: Iterable[Expression]) -> Selector:
         """The selector with more expressions; one that selects nothing still does."""

@@ -17,112 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Final, Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.model.pod_terms import PodTerm
+from engine.model.selectors import Anchor
 from engine.model.shape import Shape
+from engine.state.anchors import Anchored
 from engine.state.columns import Columns
-from engine.state.labels import LabelColumn, grown
+from engine.state.counts import Counts, DomainCounts, SlotCounts
 from engine.state.namespaces import Namespaces
 
-Counts = NDArray[np.int64]
-
-_KEPT: Final = 512
-"""Changes that a log keeps; whoever is further behind recounts, which costs about as much as replaying these."""
 _ATTRACTION: Final = 1
 """What a pod's required affinity counts in the score of the pods that it wants near (hardPodAffinityWeight)."""
-
-
-class SlotCounts:
-    """A number for each slot, with a log of what was added.
-
-    Attributes:
-        by_slot: As long as the columns, once `slots` was called.
-        total: The sum.
-    """
-
-    __slots__ = ("__weakref__", "_base", "_log", "by_slot", "columns", "total")
-
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-        self.by_slot: Counts = np.zeros(columns.capacity, dtype=np.int64)
-        self.total = 0
-        self._log: list[tuple[int, int]] = []
-        self._base = 0
-
-    @property
-    def version(self) -> int:
-        """Grows with every change."""
-        return self._base + len(self._log)
-
-    def since(self, version: int) -> list[tuple[int, int]] | None:
-        """What was added where after ``version``; None where the reader has to recount."""
-        start = version - self._base
-        return self._log[start:] if start >= 0 else None
-
-    def add(self, slot: int, number: int) -> None:
-        """Count pods that came to (or left, negative) a slot."""
-        if slot >= len(self.by_slot):
-            self.by_slot = grown(self.by_slot, self.columns.capacity, 0)
-        self.by_slot[slot] += number
-        self.total += number
-        self._log.append((slot, number))
-        if len(self._log) > _KEPT:
-            self._base += len(self._log)
-            self._log.clear()
-
-    def slots(self) -> Counts:
-        """The counts by slot, as long as every other column."""
-        if len(self.by_slot) < self.columns.capacity:
-            self.by_slot = grown(self.by_slot, self.columns.capacity, 0)
-        return self.by_slot
-
-
-class DomainCounts:
-    """Slot counts by the values of a node label: ``refresh(slots)[code]``, brought up to date when asked for.
-
-    Always asked with the same slot counts, which it does not hold itself, lest they hold each other.
-    """
-
-    __slots__ = ("_counts", "_nodes_seen", "_seen", "_within", "column")
-
-    def __init__(self, column: LabelColumn) -> None:
-        self.column = column
-        self._counts: Counts = np.zeros(0, dtype=np.int64)
-        self._within: NDArray[np.bool_] | None = None
-        self._seen = -1
-        self._nodes_seen = -1
-
-    def refresh(self, slots: SlotCounts, within: NDArray[np.bool_] | None = None) -> Counts:
-        """The counts, an entry for each value of the label; not to be kept.
-
-        Args:
-            slots: What is counted.
-            within: Shape (capacity,): only these slots are counted. A changed mask has to be another array.
-        """
-        column = self.column
-        nodes = slots.columns.node_changes.version
-        added = slots.since(self._seen) if self._seen >= 0 else None
-        if added is None or nodes != self._nodes_seen or within is not self._within:
-            self._recount(slots, within)
-            self._nodes_seen = nodes
-            self._within = within
-        else:
-            codes = column.codes
-            for slot, number in added:
-                code = codes[slot]
-                if code >= 0 and (within is None or within[slot]):
-                    self._counts[code] += number
-        self._seen = slots.version
-        return self._counts
-
-    def _recount(self, slots: SlotCounts, within: NDArray[np.bool_] | None) -> None:
-        by_slot, codes = slots.slots(), self.column.codes
-        on = np.flatnonzero(by_slot if within is None else by_slot * within)
-        on = on[codes[on] >= 0]
-        counts = np.bincount(codes[on], weights=by_slot[on], minlength=len(self.column.values))
-        self._counts = counts.astype(np.int64)
 
 
 class Selection(Protocol):
@@ -131,6 +35,11 @@ class Selection(Protocol):
     @property
     def namespaces(self) -> frozenset[str] | None:
         """The only namespaces whose pods may be counted; None where the namespaces' labels decide."""
+        ...
+
+    @property
+    def anchors(self) -> tuple[Anchor, ...] | None:
+        """Labels of one key of which every pod that is counted has one; None where there are none such."""
         ...
 
     @property
@@ -240,20 +149,50 @@ class _Record:
                 tally.add(slot, sign * counted)
 
 
+class _Placed:
+    """The shapes of one namespace of which pods are placed, and those with some label."""
+
+    __slots__ = ("_by_label", "all")
+
+    def __init__(self) -> None:
+        self.all: dict[Shape, _Record] = {}
+        self._by_label: dict[Anchor, dict[Shape, _Record]] = {}
+
+    def add(self, record: _Record) -> None:
+        self.all[record.shape] = record
+        for pair in record.shape.labels.items():
+            self._by_label.setdefault(pair, {})[record.shape] = record
+
+    def remove(self, shape: Shape) -> None:
+        del self.all[shape]
+        for pair in shape.labels.items():
+            records = self._by_label[pair]
+            del records[shape]
+            if not records:
+                del self._by_label[pair]
+
+    def with_one_of(self, anchors: tuple[Anchor, ...] | None) -> Iterator[_Record]:
+        if anchors is None:
+            yield from self.all.values()
+        for anchor in anchors or ():
+            yield from self._by_label.get(anchor, {}).values()
+
+
 class Tallies:
     """All tallies and all held terms of a cache."""
 
     def __init__(self, columns: Columns, namespaces: Namespaces) -> None:
         self._columns = columns
         self._namespaces = namespaces
-        self._records: dict[str, dict[Shape, _Record]] = {}
+        self._placed: dict[str, _Placed] = {}
         self._tallies: weakref.WeakValueDictionary[Selection, Tally] = weakref.WeakValueDictionary()
-        self._in_namespace: dict[str, _Weakly[Tally]] = {}
-        self._anywhere: _Weakly[Tally] = _Weakly()
-        self._tidy_at = 64
+        self._in_namespace: dict[str, Anchored[_Weakly[Tally]]] = {}
+        self._anywhere: Anchored[_Weakly[Tally]] = Anchored(_Weakly)
+        self._tidy_at = 256
+        self._added = 0
         self._held: dict[tuple[PodTerm, bool], HeldTerm] = {}
-        self._held_in: dict[str, dict[int, HeldTerm]] = {}
-        self._held_anywhere: dict[int, HeldTerm] = {}
+        self._held_in: dict[str, Anchored[dict[int, HeldTerm]]] = {}
+        self._held_anywhere: Anchored[dict[int, HeldTerm]] = Anchored(dict)
         self._serials = count(1)
         self.newest = 0
         """The serial of the newest term."""
@@ -277,38 +216,46 @@ class Tallies:
         if tally is not None:
             return tally
         tally = self._tallies[selection] = Tally(self._columns, selection)
-        names = selection.namespaces
+        self._tidy()
+        names, anchors = selection.namespaces, selection.anchors
         if names is None:
-            self._anywhere.append(tally)
+            scopes = [self._anywhere]
         else:
-            for name in names:
-                self._tallies_of(name).append(tally)
-        for name in self._records if names is None else names:
+            scopes = [self._in_namespace.setdefault(name, Anchored(_Weakly)) for name in names]
+        for scope in scopes:
+            for group in scope.of(anchors):
+                group.append(tally)
+        for name in self._placed if names is None else names:
+            placed = self._placed.get(name)
+            if placed is None:
+                continue
             labels = self._namespaces.labels(name)
-            for record in self._records.get(name, {}).values():
+            for record in placed.with_one_of(anchors):
                 if selection.counts(record.shape, labels):
                     record.tallies.append(tally)
                     record.add_to(tally, 1)
         return tally
 
-    def held_since(self, namespace: str, serial: int) -> Iterator[HeldTerm]:
-        """The terms first held after ``serial`` that may mean pods of a namespace."""
-        for terms in (self._held_in.get(namespace, {}), self._held_anywhere):
-            for number in reversed(terms):
-                if number <= serial:
-                    break
-                yield terms[number]
+    def held_since(self, shape: Shape, serial: int) -> Iterator[HeldTerm]:
+        """The terms first held after ``serial`` that may mean pods of a shape."""
+        for scope in (self._held_in.get(shape.namespace), self._held_anywhere):
+            for terms in scope.meaning(shape.labels) if scope is not None else ():
+                for number in reversed(terms):
+                    if number <= serial:
+                        break
+                    yield terms[number]
 
     # Counting
 
     def count(self, shape: Shape, slot: int, number: int, leaving: bool) -> None:
         """A pod came to a slot (1) or leaves it (-1)."""
-        records = self._records.get(shape.namespace)
-        if records is None:
-            records = self._records[shape.namespace] = {}
-        record = records.get(shape)
+        placed = self._placed.get(shape.namespace)
+        if placed is None:
+            placed = self._placed[shape.namespace] = _Placed()
+        record = placed.all.get(shape)
         if record is None:
-            record = records[shape] = self._record(shape)
+            record = self._record(shape)
+            placed.add(record)
         _add(record.slots, slot, number)
         if leaving:
             _add(record.leaving, slot, number)
@@ -318,41 +265,48 @@ class Tallies:
         for held, weight in record.terms:
             held.add(slot, number * weight)
         if not record.slots:
-            del records[shape]
-            if not records:
-                del self._records[shape.namespace]
+            placed.remove(shape)
+            if not placed.all:
+                del self._placed[shape.namespace]
             for held, _ in record.terms:
                 self._let_go(held)
 
     def relabelled(self, namespace: str) -> None:
         """The labels of a namespace changed: tallies that go by them count its pods, or no longer."""
         labels = self._namespaces.labels(namespace)
-        for record in self._records.get(namespace, {}).values():
+        placed = self._placed.get(namespace)
+        for record in placed.all.values() if placed is not None else ():
             before = set(map(id, record.tallies))
             kept = [tally for tally in record.tallies if tally.selection.namespaces is not None]
-            for tally in self._anywhere:
-                counted = tally.selection.counts(record.shape, labels)
-                if counted != (id(tally) in before):
-                    record.add_to(tally, 1 if counted else -1)
-                if counted:
-                    kept.append(tally)
+            for group in self._anywhere.meaning(record.shape.labels):
+                for tally in group:
+                    counted = tally.selection.counts(record.shape, labels)
+                    if counted != (id(tally) in before):
+                        record.add_to(tally, 1 if counted else -1)
+                    if counted:
+                        kept.append(tally)
             record.tallies = _Weakly(kept)
 
     # Inside
 
-    def _tallies_of(self, namespace: str) -> _Weakly[Tally]:
-        if namespace not in self._in_namespace and len(self._in_namespace) >= self._tidy_at:
-            # Namespaces come and go; what their tallies leave behind is cleared away now and then.
-            self._in_namespace = {name: some for name, some in self._in_namespace.items() if any(some)}
-            self._tidy_at = 2 * len(self._in_namespace) + 64
-        return self._in_namespace.setdefault(namespace, _Weakly())
+    def _tidy(self) -> None:
+        """Clear away, now and then, what tallies that ended have left in the indexes."""
+        self._added += 1
+        if self._added < self._tidy_at:
+            return
+        self._anywhere.tidy(any)
+        self._in_namespace = {name: some for name, some in self._in_namespace.items() if some.tidy(any)}
+        self._added = 0
+        self._tidy_at = len(self._tallies) + 256
 
     def _record(self, shape: Shape) -> _Record:
         labels = self._namespaces.labels(shape.namespace)
         tallies = [
             tally
-            for candidates in (self._in_namespace.get(shape.namespace, ()), self._anywhere)
-            for tally in candidates
+            for scope in (self._in_namespace.get(shape.namespace), self._anywhere)
+            if scope is not None
+            for group in scope.meaning(shape.labels)
+            for tally in group
             if tally.selection.counts(shape, labels)
         ]
         weights: dict[HeldTerm, int] = {}
@@ -374,25 +328,32 @@ class Tallies:
         if held is None:
             self.newest = next(self._serials)
             held = self._held[term, scored] = HeldTerm(self._columns, term, scored, self.newest)
-            if term.pods.anywhere:
-                self._held_anywhere[held.serial] = held
-            else:
-                for name in term.pods.namespaces:
-                    self._held_in.setdefault(name, {})[held.serial] = held
+            for scope in self._scopes(term):
+                for terms in scope.of(term.pods.selector.anchors):
+                    terms[held.serial] = held
         return held
+
+    def _scopes(self, term: PodTerm) -> list[Anchored[dict[int, HeldTerm]]]:
+        if term.pods.anywhere:
+            return [self._held_anywhere]
+        return [self._held_in.setdefault(name, Anchored(dict)) for name in term.pods.namespaces]
 
     def _let_go(self, held: HeldTerm) -> None:
         held.holders -= 1
         if held.holders:
             return
         self.ended += 1
-        del self._held[held.term, held.scored]
-        if held.term.pods.anywhere:
-            del self._held_anywhere[held.serial]
+        term = held.term
+        anchors = term.pods.selector.anchors
+        del self._held[term, held.scored]
+        for scope in self._scopes(term):
+            for terms in scope.of(anchors):
+                del terms[held.serial]
+        if term.pods.anywhere:
+            self._held_anywhere.drop_empty(anchors)
         else:
-            for name in held.term.pods.namespaces:
-                del self._held_in[name][held.serial]
-                if not self._held_in[name]:
+            for name in term.pods.namespaces:
+                if not self._held_in[name].drop_empty(anchors):
                     del self._held_in[name]
 
 
