@@ -24,6 +24,7 @@ from engine.state.cache import Cache
 from grammar.policy import CheckedPolicy, Try
 from tests.engine import random_policies, worlds
 from tests.engine.build import node, pod
+from tests.engine.constraints import neighbourhoods
 from tests.engine.naive import preemption as naive
 from tests.engine.naive.world import World
 from tests.engine.placement.compare import fresh
@@ -77,6 +78,48 @@ def ask(placer: Placer, cache: Cache, asked: Pod) -> Preemption | None:
     return placer.place(placed, worlds.NOW, preempt=True).preemption
 
 
+def agree(world: World, policy: CheckedPolicy, asked: Pod, budgets: list[PodDisruptionBudget]) -> str:
+    """Whether the placer and the reference say the same; returns what it was."""
+    placer, cache = seen(world, policy, budgets)
+    placed = cache.pod(asked.key)
+    assert placed is not None
+    decision = placer.place(placed, worlds.NOW, preempt=True)
+    note(f"{policy}\n{world}\n{budgets}\n{asked}\n{decision}")
+    if naive.filters(policy, world, asked, worlds.NOW) is None:
+        assert decision.trouble is not None
+        return "waits"
+    feasible = naive.feasible(policy, world, asked, worlds.NOW)
+    if feasible:
+        assert decision.node in feasible
+        return "placed"
+    assert decision.node is None
+    found = decision.preemption
+    assert found is not None
+    expected = naive.candidates(policy, world, asked, budgets, worlds.NOW)
+    if not expected:
+        assert found.node is None
+        assert sum(count for _, count in found.reasons) >= len(world.nodes)
+        return "hopeless"
+    assert found.node is not None
+    best = {one.node: one for one in expected if one.rank() == expected[0].rank()}
+    assert found.node in best
+    assert [victim.key for victim in found.victims] == [one.key for one in best[found.node].victims]
+    # Asked again, and by one that has never been asked, it is the same: nothing was changed.
+    assert ask(placer, cache, asked) == found
+    again, untouched = seen(world, policy, budgets)
+    assert ask(again, untouched, asked) == found
+    return "preempts"
+
+
+def seen(world: World, policy: CheckedPolicy, budgets: list[PodDisruptionBudget]) -> tuple[Placer, Cache]:
+    placer, cache = fresh(world, policy)
+    for name, labels in world.namespaces.items():
+        cache.put_namespace(name, labels)
+    for one in budgets:
+        cache.budgets.put(one)
+    return placer, cache
+
+
 @given(st.integers(0, 2**32), st.sampled_from(("no rules", "rules")))
 def test_same_as_naive(seed: int, rules: str) -> None:
     r = Random(seed)
@@ -87,39 +130,43 @@ def test_same_as_naive(seed: int, rules: str) -> None:
     crowd(r, world)
     asked = with_priority(worlds.pod(r, "new"), r.choice((5, 10, 10)))
     world.put_pod(asked)
-    budgets = [budget(r, f"budget-{number}") for number in range(r.choice((0, 1, 2)))]
-    placer, cache = fresh(world, policy)
-    for one in budgets:
-        cache.budgets.put(one)
-    placed = cache.pod(asked.key)
-    assert placed is not None
-    decision = placer.place(placed, worlds.NOW, preempt=True)
-    note(f"{policy}\n{world}\n{budgets}\n{asked}\n{decision}")
-    if naive.filters(policy, world, asked, worlds.NOW) is None:
-        assert decision.trouble is not None
-        return
-    feasible = naive.feasible(policy, world, asked, worlds.NOW)
-    if feasible:
-        assert decision.node in feasible
-        return
-    assert decision.node is None
-    found = decision.preemption
-    assert found is not None
-    expected = naive.candidates(policy, world, asked, budgets, worlds.NOW)
-    if not expected:
-        assert found.node is None
-        assert sum(count for _, count in found.reasons) >= len(world.nodes)
-        return
-    assert found.node is not None
-    best = {one.node: one for one in expected if one.rank() == expected[0].rank()}
-    assert found.node in best
-    assert [victim.key for victim in found.victims] == [one.key for one in best[found.node].victims]
-    # Asked again, and after others have asked, it is the same: nothing was changed, and what is kept is right.
-    assert ask(placer, cache, asked) == found
-    again, untouched = fresh(world, policy)
-    for one in budgets:
-        untouched.budgets.put(one)
-    assert ask(again, untouched, asked) == found
+    agree(world, policy, asked, [budget(r, f"budget-{number}") for number in range(r.choice((0, 1, 2)))])
+
+
+def sociable(asked: Pod, r: Random) -> Pod:
+    """Mostly without what taking pods away never helps: the wish to be near others."""
+    affinity = asked.spec.affinity
+    if affinity is None or r.random() < 0.2:
+        return asked
+    spec = msgspec.structs.replace(asked.spec, affinity=msgspec.structs.replace(affinity, pod_affinity=None))
+    return msgspec.structs.replace(asked, spec=spec)
+
+
+@given(
+    neighbourhoods.worlds(),
+    neighbourhoods.pods("new"),
+    st.lists(neighbourhoods.templates, min_size=5, max_size=9),
+    st.integers(0, 2**32),
+)
+def test_same_as_naive_where_pods_mind_each_other(
+    world: World, asked: Pod, others: list[Pod], seed: int
+) -> None:
+    r = Random(seed)
+    for number, other in enumerate(others):
+        name = r.choice(list(world.nodes))
+        world.put_pod(neighbourhoods.on_node(neighbourhoods.named(other, f"more-{number}"), name))
+    asked = sociable(asked, r)
+    for name in list(world.nodes)[r.randint(1, 3) :]:
+        del world.nodes[name]
+    for key, old in list(world.pods.items()):
+        world.pods[key] = with_priority(sociable(old, r), r.choice((None, 0, 0, 0, 5, 10)))
+    if world.nodes and r.random() < 0.3:
+        promised = with_priority(neighbourhoods.named(asked, "promised"), r.choice(PRIORITIES))
+        status = msgspec.structs.replace(promised.status, nominated_node_name=r.choice(list(world.nodes)))
+        world.put_pod(msgspec.structs.replace(promised, status=status))
+    asked = with_priority(asked, 10)
+    world.put_pod(asked)
+    agree(world, CheckedPolicy((), ()), asked, [])
 
 
 @given(st.integers(0, 2**32))
