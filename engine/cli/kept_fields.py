@@ -79,7 +79,8 @@ _POD: Final[Fields] = {
     },
     "status": {
         **_all(
-            "phase", "reason", "nominatedNodeName", "startTime", "resize", "resourceClaimStatuses",
+            "phase", "reason", "nominatedNodeName", "startTime", "resize", "resources", "allocatedResources",
+            "resourceClaimStatuses",
             "extendedResourceClaimStatus",
         ),
         "conditions": _CONDITION,

@@ -30,6 +30,15 @@ from engine.model.objects import (
     StatefulSet,
 )
 from engine.model.requests import RequestError
+from engine.model.storage import (
+    CSIDriver,
+    CSINode,
+    CSIStorageCapacity,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    VolumeAttachment,
+)
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.yaml_lines import YamlError, load_all_with_lines
@@ -43,12 +52,28 @@ _TYPES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "ReplicaSet": ReplicaSet,
     "StatefulSet": StatefulSet,
     "PodDisruptionBudget": PodDisruptionBudget,
+    "StorageClass": StorageClass,
+    "CSIDriver": CSIDriver,
+    "CSINode": CSINode,
+    "CSIStorageCapacity": CSIStorageCapacity,
+    "PersistentVolume": PersistentVolume,
+    "PersistentVolumeClaim": PersistentVolumeClaim,
+    "VolumeAttachment": VolumeAttachment,
     "Pod": Pod,
 }
 """What the engine reads of the kinds; of the others it reads nothing yet."""
 
 _NAMESPACED: Final = frozenset(
-    ("Pod", "Service", "ReplicationController", "ReplicaSet", "StatefulSet", "PodDisruptionBudget")
+    (
+        "CSIStorageCapacity",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodDisruptionBudget",
+        "ReplicaSet",
+        "ReplicationController",
+        "Service",
+        "StatefulSet",
+    )
 )
 _NOTES: Final = 20
 """Objects that are told of one by one; the others are counted."""
@@ -142,6 +167,16 @@ def _feed(cache: Cache, item: msgspec.Struct) -> None:
             cache.put_grouping(grouping)
         case PodDisruptionBudget() as budget:
             cache.budgets.put(budget)
+        case (
+            PersistentVolumeClaim()
+            | PersistentVolume()
+            | StorageClass()
+            | CSINode()
+            | CSIDriver()
+            | CSIStorageCapacity()
+            | VolumeAttachment() as storage
+        ):
+            cache.volumes.put(storage)
         case _:
             pass  # read, but not counted: classes of priorities
 
@@ -207,7 +242,8 @@ def _documents(content: bytes, file: str) -> Iterator[_Document]:
                 anything = True
                 yield _listed(msgspec.json.encode(without_nulls(document.value)), file)
     except YamlError as error:
-        raise ClusterFileError(str(error)) from None
+        whole = "; is the file whole?" if text.lstrip()[:1] in ("{", "[") else ""
+        raise ClusterFileError(f"{error}{whole}") from None
     if not anything:
         raise ClusterFileError(f"{file}: holds no object; write one with `berth dump` or kubectl get -o json")
 
