@@ -122,8 +122,9 @@ def test_killed_in_a_burst_again_and_again(empty_control_plane: ControlPlane, st
     progress = [0]
     for number in range(kills):
         berth = start(plane, name="mortal")
-        berth.wait_until(lambda berth=berth: berth.says("API server"), "started")  # type: ignore[misc]
-        time.sleep(instants.uniform(0.0, 0.25))
+        # While it lists, and while it binds.
+        berth.wait_for("in step with the cluster" if number % 2 else "API server")
+        time.sleep(instants.uniform(0.0, 0.2))
         berth.process.kill()
         progress.append(bound(plane))
         made = count // 2 // kills
