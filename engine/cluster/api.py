@@ -20,6 +20,7 @@ from engine.cluster.errors import ApiError, Expired, Unreachable
 from engine.cluster.protocol import ClusterEvent, LeaseRecord, Listing, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer, Stream, Transport
 from engine.model.objects import Condition, Pod, PodKey
+from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 
 PAGE = 500
 LIST_RESTARTS = 3
@@ -34,6 +35,13 @@ _PATHS = {
     ResourceKind.REPLICA_SETS: "/apis/apps/v1/replicasets",
     ResourceKind.STATEFUL_SETS: "/apis/apps/v1/statefulsets",
     ResourceKind.BUDGETS: "/apis/policy/v1/poddisruptionbudgets",
+    ResourceKind.CLAIMS: "/api/v1/persistentvolumeclaims",
+    ResourceKind.VOLUMES: "/api/v1/persistentvolumes",
+    ResourceKind.CLASSES: "/apis/storage.k8s.io/v1/storageclasses",
+    ResourceKind.CSI_NODES: "/apis/storage.k8s.io/v1/csinodes",
+    ResourceKind.CSI_DRIVERS: "/apis/storage.k8s.io/v1/csidrivers",
+    ResourceKind.CSI_CAPACITIES: "/apis/storage.k8s.io/v1/csistoragecapacities",
+    ResourceKind.ATTACHMENTS: "/apis/storage.k8s.io/v1/volumeattachments",
 }
 _SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
 
@@ -167,6 +175,43 @@ class ApiCluster:
                 raise ApiError(409, "Conflict", f"another pod is called {pod} now") from error
             raise
 
+    def get_claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """The claim as it is now, None where there is none."""
+        try:
+            return wire.decode_claim(self._send("GET", _claim(namespace, name)).body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def get_volume(self, name: str) -> PersistentVolume | None:
+        """The volume as it is now, None where there is none."""
+        try:
+            return wire.decode_volume(self._send("GET", _volume(name)).body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def give_volume(self, volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
+        """Reserve the volume for the claim; its uid and version are preconditions."""
+        body = wire.claim_reference_patch(volume, claim)
+        return wire.decode_volume(self._patch(_volume(volume.metadata.name), body, "volume").body)
+
+    def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
+        """Ask for a volume to be made for the claim; its uid and version are preconditions."""
+        body = wire.selected_node_patch(claim, node)
+        return wire.decode_claim(self._patch(_claim(*claim.name), body, "claim").body)
+
+    def _patch(self, path: str, body: bytes, what: str) -> Answer:
+        try:
+            return self._send("PATCH", path, body, wire.MERGE)
+        except ApiError as error:
+            # As for pods: another uid is called an immutable field.
+            if error.status == 422 and "metadata.uid" in error.message:
+                raise ApiError(409, "Conflict", f"another {what} has that name now") from error
+            raise
+
     def post_event(self, event: ClusterEvent) -> None:
         """Record an Event. One that is there already (its first answer was lost) is no error."""
         namespace, body = wire.event(event, self._instance)
@@ -215,6 +260,14 @@ class ApiCluster:
 
 def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, '')}/pods/{quote(name, '')}"
+
+
+def _claim(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, '')}/persistentvolumeclaims/{quote(name, '')}"
+
+
+def _volume(name: str) -> str:
+    return f"/api/v1/persistentvolumes/{quote(name, '')}"
 
 
 def _lease(namespace: str, name: str) -> str:

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.model.objects import (
     Condition,
@@ -25,6 +25,7 @@ from engine.model.objects import (
     Service,
     StatefulSet,
 )
+from engine.model.storage import PersistentVolume, PersistentVolumeClaim, StorageObject
 
 
 class ResourceKind(enum.Enum):
@@ -38,6 +39,25 @@ class ResourceKind(enum.Enum):
     REPLICA_SETS = "replicasets"
     STATEFUL_SETS = "statefulsets"
     BUDGETS = "poddisruptionbudgets"
+    CLAIMS = "persistentvolumeclaims"
+    VOLUMES = "persistentvolumes"
+    CLASSES = "storageclasses"
+    CSI_NODES = "csinodes"
+    CSI_DRIVERS = "csidrivers"
+    CSI_CAPACITIES = "csistoragecapacities"
+    ATTACHMENTS = "volumeattachments"
+
+
+STORAGE: Final = (
+    ResourceKind.CLASSES,
+    ResourceKind.CSI_DRIVERS,
+    ResourceKind.CSI_NODES,
+    ResourceKind.CSI_CAPACITIES,
+    ResourceKind.VOLUMES,
+    ResourceKind.CLAIMS,
+    ResourceKind.ATTACHMENTS,
+)
+"""What says where volumes are, or could be: pods with claims need all of it."""
 
 
 class Change(enum.Enum):
@@ -50,9 +70,17 @@ class Change(enum.Enum):
 
 
 Object = (
-    Pod | Node | Namespace | Service | ReplicationController | ReplicaSet | StatefulSet | PodDisruptionBudget
+    Pod
+    | Node
+    | Namespace
+    | Service
+    | ReplicationController
+    | ReplicaSet
+    | StatefulSet
+    | PodDisruptionBudget
+    | StorageObject
 )
-"""Whatever of a kind is listed and watched; of all but pods and nodes, only what says which pods belong together."""
+"""Whatever of a kind is listed and watched; of workloads, only what says which pods belong together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +187,30 @@ class Cluster(Protocol):
 
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         """Set one condition in the pod's status, with the uid as a precondition."""
+        ...
+
+    def get_claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """The claim as it is now, None where there is none."""
+        ...
+
+    def get_volume(self, name: str) -> PersistentVolume | None:
+        """The volume as it is now, None where there is none."""
+        ...
+
+    def give_volume(self, volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
+        """Reserve the volume for the claim, so that the cluster binds them; the volume as it is then.
+
+        Raises:
+            ApiError: 409 where the volume is no longer as it is given here; 404 where it is gone.
+        """
+        ...
+
+    def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
+        """Ask for a volume to be made for the claim, which the node reaches; the claim as it is then.
+
+        Raises:
+            ApiError: 409 where the claim is no longer as it is given here; 404 where it is gone.
+        """
         ...
 
     def post_event(self, event: ClusterEvent) -> None:

@@ -17,6 +17,7 @@ from engine.model.objects import (
     Condition,
     Namespace,
     Node,
+    ObjectMeta,
     Pod,
     PodDisruptionBudget,
     PodKey,
@@ -25,6 +26,17 @@ from engine.model.objects import (
     Service,
     StatefulSet,
     Struct,
+)
+from engine.model.storage import (
+    BOUND_BY_CONTROLLER,
+    SELECTED_NODE,
+    CSIDriver,
+    CSINode,
+    CSIStorageCapacity,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    VolumeAttachment,
 )
 
 log = logging.getLogger(__name__)
@@ -112,6 +124,13 @@ _TYPES: dict[ResourceKind, Any] = {
     ResourceKind.REPLICA_SETS: ReplicaSet,
     ResourceKind.STATEFUL_SETS: StatefulSet,
     ResourceKind.BUDGETS: PodDisruptionBudget,
+    ResourceKind.CLAIMS: PersistentVolumeClaim,
+    ResourceKind.VOLUMES: PersistentVolume,
+    ResourceKind.CLASSES: StorageClass,
+    ResourceKind.CSI_NODES: CSINode,
+    ResourceKind.CSI_DRIVERS: CSIDriver,
+    ResourceKind.CSI_CAPACITIES: CSIStorageCapacity,
+    ResourceKind.ATTACHMENTS: VolumeAttachment,
 }
 _OBJECTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()
@@ -142,6 +161,31 @@ def decode_pod(body: bytes) -> Pod:
         return _OBJECTS[ResourceKind.PODS].decode(body)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreachable(f"pod {_name_of(body)} cannot be decoded: {error}") from error
+
+
+def decode_claim(body: bytes) -> PersistentVolumeClaim:
+    """One claim.
+
+    Raises:
+        Unreachable: It is not a claim that we understand.
+    """
+    return _decoded(ResourceKind.CLAIMS, "claim", body)  # type: ignore[no-any-return]
+
+
+def decode_volume(body: bytes) -> PersistentVolume:
+    """One volume.
+
+    Raises:
+        Unreachable: It is not a volume that we understand.
+    """
+    return _decoded(ResourceKind.VOLUMES, "volume", body)  # type: ignore[no-any-return]
+
+
+def _decoded(kind: ResourceKind, what: str, body: bytes) -> Any:
+    try:
+        return _OBJECTS[kind].decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"{what} {_name_of(body)} cannot be decoded: {error}") from error
 
 
 def decode_page(kind: ResourceKind, body: bytes) -> tuple[tuple[Object, ...], str, str]:
@@ -351,6 +395,35 @@ def condition_patch(pod: PodKey, condition: Condition) -> bytes:
             "%Y-%m-%dT%H:%M:%SZ"
         )
     return encode({"metadata": {"uid": pod.uid}, "status": {"conditions": [fields]}})
+
+
+def claim_reference_patch(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bytes:
+    """A merge patch that reserves a volume for a claim.
+
+    A volume that its user reserved for the claim is not marked as bound by us: it stays reserved when it is freed.
+    """
+    metadata = _precondition(volume.metadata)
+    if not volume.is_for(claim):
+        metadata["annotations"] = {BOUND_BY_CONTROLLER: "yes"}
+    reference = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": claim.metadata.namespace,
+        "name": claim.metadata.name,
+        "uid": claim.metadata.uid,
+        "resourceVersion": claim.metadata.resource_version,
+    }
+    return encode({"metadata": metadata, "spec": {"claimRef": reference}})
+
+
+def selected_node_patch(claim: PersistentVolumeClaim, node: str) -> bytes:
+    """A merge patch that chooses the node for which a claim's volume is made."""
+    return encode({"metadata": {**_precondition(claim.metadata), "annotations": {SELECTED_NODE: node}}})
+
+
+def _precondition(metadata: ObjectMeta) -> dict[str, object]:
+    """What makes the server refuse to change another object, or another version of it."""
+    return {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
 
 
 def event(happened: ClusterEvent, instance: str) -> tuple[str, bytes]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from engine.manifests.decode import Report
 from engine.manifests.podspec import check_pod_spec, labels_of, strings_of
+from engine.manifests.storage_checks import check_claim
 from engine.manifests.syntax import dns_label, dns_subdomain, label_key, quantity
 from engine.suggest import suggestion
 from engine.yaml_lines import Path
@@ -113,6 +114,12 @@ def check_workload(value: dict[str, Any], path: Path, report: Report) -> None:
     if isinstance(update, dict):
         kinds = ("RollingUpdate", "OnDelete")
         _choice((*here, "updateStrategy", "type"), update.get("type"), kinds, report, "RollingUpdate")
+    claims = spec.get("volumeClaimTemplates")
+    for position, claim in enumerate(claims if isinstance(claims, list) else ()):
+        if isinstance(claim, dict):
+            at = (*here, "volumeClaimTemplates", position)
+            check_metadata("PersistentVolumeClaim", claim, at, report)
+            check_claim(claim, at, report)
     policy = spec.get("podManagementPolicy")
     _choice((*here, "podManagementPolicy"), policy, ("OrderedReady", "Parallel"), report, "OrderedReady")
 

@@ -29,9 +29,20 @@ from engine.manifests.objects import (
     StatefulSet,
     Workload,
 )
+from engine.manifests.storage_checks import check_capacity, check_claim, check_class, check_volume
 from engine.model.objects import Node, Pod
+from engine.model.storage import (
+    CSIDriver,
+    CSINode,
+    CSIStorageCapacity,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    StorageObject,
+    VolumeAttachment,
+)
 
-Object = Pod | Node | Workload | Namespace | Service | PodDisruptionBudget | PriorityClass
+Object = Pod | Node | Workload | Namespace | Service | PodDisruptionBudget | PriorityClass | StorageObject
 """What manifests are read to."""
 
 
@@ -70,17 +81,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     "Job": Kind("batch/v1", Job, True, check_job),
     "PodDisruptionBudget": Kind("policy/v1", PodDisruptionBudget, True, check_budget),
     "PriorityClass": Kind("scheduling.k8s.io/v1", PriorityClass, False, check_priority_class),
+    "PersistentVolumeClaim": Kind("v1", PersistentVolumeClaim, True, check_claim),
+    "PersistentVolume": Kind("v1", PersistentVolume, False, check_volume),
+    "StorageClass": Kind("storage.k8s.io/v1", StorageClass, False, check_class),
+    "CSINode": Kind("storage.k8s.io/v1", CSINode, False, check_nothing),
+    "CSIDriver": Kind("storage.k8s.io/v1", CSIDriver, False, check_nothing),
+    "CSIStorageCapacity": Kind("storage.k8s.io/v1", CSIStorageCapacity, True, check_capacity),
+    "VolumeAttachment": Kind("storage.k8s.io/v1", VolumeAttachment, False, check_nothing),
 }
 
 _OTHERS: Final = """
     APIService Binding CertificateSigningRequest ClusterRole ClusterRoleBinding ComponentStatus ConfigMap
-    ControllerRevision CronJob CSIDriver CSINode CSIStorageCapacity CustomResourceDefinition DeviceClass Endpoints
+    ControllerRevision CronJob CustomResourceDefinition DeviceClass Endpoints
     EndpointSlice Event FlowSchema HorizontalPodAutoscaler Ingress IngressClass IPAddress Lease LimitRange
-    MutatingAdmissionPolicy MutatingWebhookConfiguration NetworkPolicy PersistentVolume PersistentVolumeClaim
+    MutatingAdmissionPolicy MutatingWebhookConfiguration NetworkPolicy
     PodTemplate PriorityLevelConfiguration ReplicationController ResourceClaim
     ResourceClaimTemplate ResourceQuota ResourceSlice Role RoleBinding RuntimeClass Secret ServiceAccount
-    ServiceCIDR StorageClass ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding
-    ValidatingWebhookConfiguration VolumeAttachment VolumeAttributesClass
+    ServiceCIDR ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding
+    ValidatingWebhookConfiguration VolumeAttributesClass
 """
 
 IGNORED: Final = frozenset(_OTHERS.split())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from engine.model.objects import ObjectMeta, PodSpec, Requirement, Struct, Toleration
+from engine.model.storage import PersistentVolumeClaim
 
 
 class TimedToleration(Toleration, frozen=True):
@@ -129,6 +130,7 @@ class StatefulSetSpec(Struct, frozen=True):
     replicas: int = 1
     pod_management_policy: str = "OrderedReady"
     update_strategy: UpdateStrategy = UpdateStrategy()
+    volume_claim_templates: tuple[PersistentVolumeClaim, ...] | None = None
 
 
 class StatefulSet(Struct, frozen=True):

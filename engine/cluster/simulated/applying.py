@@ -15,9 +15,21 @@ from engine.cluster.simulated.lifecycle import NodeLifecycle, ready_status
 from engine.cluster.simulated.refusals import already_exists, invalid
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.shown import shown
+from engine.cluster.simulated.storage import StorageRegistry
 from engine.cluster.simulated.store import Store, WorkloadName
 from engine.manifests.kinds import Object
-from engine.manifests.objects import Namespace, PodDisruptionBudget, PriorityClass, Service, Workload
+from engine.manifests.objects import (
+    DaemonSet,
+    Deployment,
+    Job,
+    Namespace,
+    PodDisruptionBudget,
+    PriorityClass,
+    ReplicaSet,
+    Service,
+    StatefulSet,
+    Workload,
+)
 from engine.model.objects import Node, Pod
 
 
@@ -30,6 +42,7 @@ class Applying:
         registry: Creates pods.
         lifecycle: Taints nodes by their conditions.
         kubelets: Told of nodes that come silent.
+        storage: Writes claims, volumes and what is of them.
     """
 
     def __init__(
@@ -39,12 +52,14 @@ class Applying:
         registry: PodRegistry,
         lifecycle: NodeLifecycle,
         kubelets: Kubelets,
+        storage: StorageRegistry,
     ) -> None:
         self._store = store
         self._agenda = agenda
         self._registry = registry
         self._lifecycle = lifecycle
         self._kubelets = kubelets
+        self._storage = storage
 
     def apply(self, item: Object) -> None:
         """Create the object, or change the one of its name to it, as ``kubectl apply`` does.
@@ -66,8 +81,10 @@ class Applying:
                 self._store.priority_classes[item.metadata.name] = item
             case PodDisruptionBudget():
                 self._apply_budget(item)
-            case _:
+            case Deployment() | ReplicaSet() | StatefulSet() | DaemonSet() | Job():
                 self._apply_workload(item)
+            case _:
+                self._storage.apply(item)
 
     def add_node(self, node: Node) -> None:
         """A node joins: it is heard unless its own Ready condition says that it is not.

@@ -37,13 +37,16 @@ from engine.cluster.simulated.kubelet import Kubelets
 from engine.cluster.simulated.leases import Leases
 from engine.cluster.simulated.lifecycle import NodeLifecycle
 from engine.cluster.simulated.options import Options
+from engine.cluster.simulated.provisioning import VolumeControllers
 from engine.cluster.simulated.refusals import bad_request, not_found
 from engine.cluster.simulated.registry import PodRegistry
+from engine.cluster.simulated.storage import STORAGE_KINDS, StorageRegistry
 from engine.cluster.simulated.store import Store, controller_of, ended
 from engine.manifests.kinds import Object
 from engine.manifests.objects import DaemonSet, Job, Workload
 from engine.model.objects import Condition, Node, Pod, PodKey, Taint
 from engine.model.shape import workload
+from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim
 
 _DRAIN_RETRY: Final = 5.0
 """Seconds after which ``kubectl drain`` tries a forbidden eviction again."""
@@ -97,10 +100,14 @@ class SimulatedCluster:
         post = self.events.append
         self._kubelets = Kubelets(self._store, self._agenda, self._registry, self.options, post)
         self._lifecycle = NodeLifecycle(self._store, self._agenda, self._kubelets, self.options, post)
-        self._applying = Applying(self._store, self._agenda, self._registry, self._lifecycle, self._kubelets)
+        self._storage = StorageRegistry(self._store, self._agenda)
+        self._applying = Applying(
+            self._store, self._agenda, self._registry, self._lifecycle, self._kubelets, self._storage
+        )
+        self._volumes = VolumeControllers(self._store, self._storage, self._agenda, self.options, self.note)
         self._eviction = TaintEviction(self._store, self._agenda, self._registry, post)
         self._garbage = GarbageCollection(self._store, self._agenda, self._registry, self.options)
-        surroundings = Surroundings(self._store, self._agenda, self._registry, self.note)
+        surroundings = Surroundings(self._store, self._agenda, self._registry, self._storage, self.note)
         self._controllers: tuple[Controller, ...] = tuple(controller(surroundings) for controller in ALL)
 
     # Time
@@ -177,6 +184,22 @@ class SimulatedCluster:
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         """Set one condition; its transition time moves only with its status."""
         self._registry.set_condition(pod, condition)
+
+    def get_claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """The claim as it is now, None where there is none."""
+        return self._storage.claim(ClaimName(namespace, name))
+
+    def get_volume(self, name: str) -> PersistentVolume | None:
+        """The volume as it is now, None where there is none."""
+        return self._storage.volume(name)
+
+    def give_volume(self, volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
+        """Reserve the volume for the claim; its uid and version are preconditions."""
+        return self._storage.give_volume(volume, claim)
+
+    def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
+        """Ask for a volume to be made for the claim; its uid and version are preconditions."""
+        return self._storage.select_node(claim, node)
 
     def post_event(self, event: ClusterEvent) -> None:
         """Record an Event."""
@@ -308,6 +331,8 @@ class SimulatedCluster:
         """
         if kind == "Pod":
             self._registry.delete((namespace, name))
+        elif kind in STORAGE_KINDS:
+            self._storage.delete(STORAGE_KINDS[kind], namespace, name)
         else:
             self._workload(kind, namespace, name)
             self._store.remove_workload((kind, namespace, name))

@@ -20,6 +20,7 @@ class Options:
         kubelet_delay: From a binding to the kubelet's decision whether it takes the pod.
         start_up: From a binding until the pod runs and is ready.
         stop: From the deletion of a running pod until it is gone; never longer than its grace period.
+        provisioning: How long it takes to make a volume, or to fail to.
         job_duration: How long a Job's pod runs that says nothing of its own.
         default_toleration: Seconds that pods tolerate not-ready and unreachable nodes unless they say otherwise
             (the DefaultTolerationSeconds admission plugin).
@@ -39,6 +40,7 @@ class Options:
     kubelet_delay: float = 0.1
     start_up: float = 1.0
     stop: float = 1.0
+    provisioning: float = 2.0
     job_duration: float = 30.0
     default_toleration: int = 300
     history: int = 200_000

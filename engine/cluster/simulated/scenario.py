@@ -18,8 +18,18 @@ from engine.cluster.simulated.options import Options
 from engine.delay import DelayMap, load
 from engine.durations import DurationError, seconds
 from engine.manifests import Item, ManifestError, Problem, read
-from engine.manifests.objects import FullPodSpec, Namespace, PodDisruptionBudget, PriorityClass, Service
+from engine.manifests.objects import (
+    DaemonSet,
+    Deployment,
+    FullPodSpec,
+    Job,
+    Namespace,
+    PriorityClass,
+    ReplicaSet,
+    StatefulSet,
+)
 from engine.model.objects import Node, ObjectMeta, Pod
+from engine.model.storage import StorageClass
 
 
 class ScenarioError(Exception):
@@ -175,7 +185,7 @@ class Scenario:
 
 def _order(item: Item) -> int:
     """What others refer to comes first."""
-    if isinstance(item.object, Namespace | PriorityClass):
+    if isinstance(item.object, Namespace | PriorityClass | StorageClass):
         return 0
     return 1 if isinstance(item.object, Node) else 2
 
@@ -208,7 +218,7 @@ def _pod_parts(item: Item) -> list[tuple[str, ObjectMeta, FullPodSpec]]:
     made = item.object
     if isinstance(made, Pod):
         return [("", made.metadata, made.spec)] if isinstance(made.spec, FullPodSpec) else []
-    if isinstance(made, Node | Namespace | Service | PriorityClass | PodDisruptionBudget):
+    if not isinstance(made, Deployment | ReplicaSet | StatefulSet | DaemonSet | Job):
         return []
     template = made.spec.template
     return [("spec.template.", template.metadata, template.spec)]

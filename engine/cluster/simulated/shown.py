@@ -7,8 +7,16 @@ from typing import Final
 from engine.cluster.protocol import ResourceKind
 from engine.manifests import objects as manifests
 from engine.model import objects as model
+from engine.model import storage
 
-Shown = model.Namespace | model.Service | model.ReplicaSet | model.StatefulSet | model.PodDisruptionBudget
+Shown = (
+    model.Namespace
+    | model.Service
+    | model.ReplicaSet
+    | model.StatefulSet
+    | model.PodDisruptionBudget
+    | storage.StorageObject
+)
 
 KIND: Final[dict[type[Shown], ResourceKind]] = {
     model.Namespace: ResourceKind.NAMESPACES,
@@ -16,6 +24,13 @@ KIND: Final[dict[type[Shown], ResourceKind]] = {
     model.ReplicaSet: ResourceKind.REPLICA_SETS,
     model.StatefulSet: ResourceKind.STATEFUL_SETS,
     model.PodDisruptionBudget: ResourceKind.BUDGETS,
+    storage.PersistentVolumeClaim: ResourceKind.CLAIMS,
+    storage.PersistentVolume: ResourceKind.VOLUMES,
+    storage.StorageClass: ResourceKind.CLASSES,
+    storage.CSINode: ResourceKind.CSI_NODES,
+    storage.CSIDriver: ResourceKind.CSI_DRIVERS,
+    storage.CSIStorageCapacity: ResourceKind.CSI_CAPACITIES,
+    storage.VolumeAttachment: ResourceKind.ATTACHMENTS,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from engine.cluster.simulated.history import History
 from engine.cluster.simulated.shown import KIND, Shown, shown
 from engine.manifests.objects import PodDisruptionBudget, PriorityClass, ReplicaSet, StatefulSet, Workload
 from engine.model.objects import Node, ObjectMeta, OwnerReference, Pod
+from engine.model.storage import StorageObject
 
 PodName = tuple[str, str]
 """A pod's namespace and name."""
@@ -27,6 +28,7 @@ WorkloadName = tuple[str, str, str]
 PodListener = Callable[[Pod | None, Pod | None], None]
 """Called with the pod before (None: it is new) and after (None: it is gone)."""
 NodeListener = Callable[[Node | None, Node | None], None]
+StorageListener = Callable[[StorageObject | None, StorageObject | None], None]
 BudgetListener = Callable[[PodDisruptionBudget], None]
 WorkloadListener = Callable[[Workload | None, Workload | None], None]
 
@@ -67,6 +69,7 @@ class Store:
         self.node_listeners: list[NodeListener] = []
         self.budget_listeners: list[BudgetListener] = []
         self.workload_listeners: list[WorkloadListener] = []
+        self.storage_listeners: list[StorageListener] = []
         self._pods_of_node: dict[str, dict[PodName, None]] = {}
         self._pods_of_owner: dict[str, dict[PodName, None]] = {}
         self._workloads_of_owner: dict[str, dict[WorkloadName, None]] = {}
@@ -191,6 +194,30 @@ class Store:
         version = self.next_version()
         last = replace(old, metadata=replace(old.metadata, resource_version=str(version)))
         self.histories[kind].append(Change.DELETED, last, version)
+
+    # Storage
+
+    def put_storage(self, item: StorageObject) -> None:
+        """Create or replace it; its version is given to it here."""
+        kind = KIND[type(item)]
+        name = (item.metadata.namespace, item.metadata.name)
+        old = self.shown[kind].get(name)
+        self.put_shown(item)
+        new = self.shown[kind][name]
+        if new is not old:
+            for listener in self.storage_listeners:
+                listener(cast("StorageObject | None", old), cast(StorageObject, new))
+
+    def remove_storage(self, kind: ResourceKind, name: PodName) -> None:
+        """Remove it for good."""
+        old = cast(StorageObject, self.shown[kind][name])
+        self._remove_shown(old)
+        for listener in self.storage_listeners:
+            listener(old, None)
+
+    def remove_storage_of(self, item: StorageObject) -> None:
+        """Remove an object for good."""
+        self.remove_storage(KIND[type(item)], (item.metadata.namespace, item.metadata.name))
 
     # Disruption budgets
 

@@ -14,6 +14,7 @@ from engine.cluster.protocol import (
     WatchEvent,
 )
 from engine.model.objects import Condition, Pod, PodKey
+from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 
 Step = object
 """What a call does: raise it if it is an exception, call it if it can be called, else return it."""
@@ -84,6 +85,18 @@ class ScriptedCluster:
 
     def patch_pod_condition(self, pod: PodKey, condition: Condition) -> None:
         self._next("patch_pod_condition", pod, condition)
+
+    def get_claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        return self._next("get_claim", namespace, name)  # type: ignore[no-any-return]
+
+    def get_volume(self, name: str) -> PersistentVolume | None:
+        return self._next("get_volume", name)  # type: ignore[no-any-return]
+
+    def give_volume(self, volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
+        return self._next("give_volume", volume, claim)  # type: ignore[no-any-return]
+
+    def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
+        return self._next("select_node", claim, node)  # type: ignore[no-any-return]
 
     def post_event(self, event: ClusterEvent) -> None:
         self._next("post_event", event)

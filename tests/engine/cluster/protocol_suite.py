@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pytest
+from msgspec import structs
 
 from engine.cluster.errors import ApiError, Expired
 from engine.cluster.protocol import (
+    STORAGE,
     Change,
     Cluster,
     ClusterEvent,
@@ -26,6 +28,7 @@ from engine.cluster.protocol import (
     WatchEvent,
 )
 from engine.model.objects import Condition, Node, Pod, PodKey
+from engine.model.storage import BOUND_BY_CONTROLLER, PersistentVolume, PersistentVolumeClaim
 
 Manifest = dict[str, Any]
 MOMENT = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
@@ -61,6 +64,14 @@ class Site(Protocol):
         """Let the pod succeed: its phase becomes Succeeded."""
         ...
 
+    def create_storage(self, manifest: Manifest) -> None:
+        """Create a claim, a volume, or anything else of storage, from its manifest."""
+        ...
+
+    def delete_storage(self, manifest: Manifest) -> None:
+        """Delete it at once."""
+        ...
+
 
 def unique(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:10]}"
@@ -88,6 +99,116 @@ def pod_manifest(name: str, **spec: Any) -> Manifest:
         "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
         "spec": {"schedulerName": "custom-scheduler", "containers": [container], **spec},
     }
+
+
+def claim_manifest(name: str, storage_class: str = "late") -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": storage_class,
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+
+def volume_manifest(name: str, storage_class: str = "late") -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name, "labels": {"tier": "fast"}},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": storage_class,
+            "capacity": {"storage": "5Gi"},
+            "csi": {"driver": "csi.example.com", "volumeHandle": name},
+            "nodeAffinity": {
+                "required": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]}
+                    ]
+                }
+            },
+        },
+    }
+
+
+STORAGE_MANIFESTS: dict[ResourceKind, Callable[[str], Manifest]] = {
+    ResourceKind.CLAIMS: claim_manifest,
+    ResourceKind.VOLUMES: volume_manifest,
+    ResourceKind.CLASSES: lambda name: {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": "csi.example.com",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["a"]}]}],
+    },
+    ResourceKind.CSI_NODES: lambda name: {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSINode",
+        "metadata": {"name": name},
+        "spec": {"drivers": [{"name": "csi.example.com", "nodeID": "1", "allocatable": {"count": 7}}]},
+    },
+    ResourceKind.CSI_DRIVERS: lambda name: {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSIDriver",
+        "metadata": {"name": name},
+        "spec": {"storageCapacity": True},
+    },
+    ResourceKind.CSI_CAPACITIES: lambda name: {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSIStorageCapacity",
+        "metadata": {"name": name, "namespace": "default"},
+        "storageClassName": "late",
+        "nodeTopology": {"matchLabels": {"zone": "a"}},
+        "capacity": "10Gi",
+    },
+    ResourceKind.ATTACHMENTS: lambda name: {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "VolumeAttachment",
+        "metadata": {"name": name},
+        "spec": {"attacher": "csi.example.com", "nodeName": "n", "source": {"persistentVolumeName": "v"}},
+    },
+}
+STORAGE_FIELDS: dict[ResourceKind, Callable[[Any], object]] = {
+    ResourceKind.CLAIMS: lambda one: (one.storage_class, one.size, one.spec.access_modes, one.status.phase),
+    ResourceKind.VOLUMES: lambda one: (
+        one.storage_class,
+        one.spec.capacity,
+        one.spec.csi.volume_handle == one.metadata.name,
+        one.spec.node_affinity.required.node_selector_terms[0].match_expressions[0].values,
+        one.metadata.labels,
+    ),
+    ResourceKind.CLASSES: lambda one: (
+        one.provisioner,
+        one.delayed,
+        one.allowed_topologies[0].match_label_expressions[0].values,
+    ),
+    ResourceKind.CSI_NODES: lambda one: (one.spec.drivers[0].name, one.spec.drivers[0].allocatable.count),
+    ResourceKind.CSI_DRIVERS: lambda one: one.spec.storage_capacity,
+    ResourceKind.CSI_CAPACITIES: lambda one: (
+        one.storage_class_name,
+        one.capacity,
+        one.node_topology.match_labels,
+    ),
+    ResourceKind.ATTACHMENTS: lambda one: (
+        one.spec.attacher,
+        one.spec.node_name,
+        one.spec.source.persistent_volume_name,
+    ),
+}
+STORAGE_VALUES: dict[ResourceKind, object] = {
+    ResourceKind.CLAIMS: ("late", "1Gi", ("ReadWriteOnce",), "Pending"),
+    ResourceKind.VOLUMES: ("late", {"storage": "5Gi"}, True, ("a", "b"), {"tier": "fast"}),
+    ResourceKind.CLASSES: ("csi.example.com", True, ("a",)),
+    ResourceKind.CSI_NODES: ("csi.example.com", 7),
+    ResourceKind.CSI_DRIVERS: True,
+    ResourceKind.CSI_CAPACITIES: ("late", "10Gi", {"zone": "a"}),
+    ResourceKind.ATTACHMENTS: ("csi.example.com", "n", "v"),
+}
 
 
 def named(objects: Iterable[object], name: str) -> list[Any]:
@@ -152,6 +273,98 @@ class ClusterProtocol:
         assert events[-1].change is Change.DELETED
         modified = [event.object for event in events if event.change is Change.MODIFIED]
         assert any(item is not None and (item.metadata.labels or {}).get("zone") == "b" for item in modified)
+
+    @pytest.mark.parametrize("kind", STORAGE, ids=lambda kind: kind.value)
+    def test_storage_is_listed_and_watched_with_its_fields(
+        self, site: Site, cluster: Cluster, kind: ResourceKind
+    ) -> None:
+        version = cluster.list(kind).resource_version
+        name = unique("storage")
+        site.create_storage(STORAGE_MANIFESTS[kind](name))
+        events = [
+            event
+            for event in cluster.watch(kind, version, 1.0)
+            if event.object is not None and event.object.metadata.name == name
+        ]
+        assert [event.change for event in events][:1] == [Change.ADDED]
+        (found,) = [item for item in cluster.list(kind).items if item.metadata.name == name]
+        assert STORAGE_FIELDS[kind](found) == STORAGE_VALUES[kind]
+        assert STORAGE_FIELDS[kind](events[0].object) == STORAGE_VALUES[kind]
+
+    # Volumes
+
+    @pytest.fixture
+    def claim(self, site: Site, cluster: Cluster) -> PersistentVolumeClaim:
+        name = unique("claim")
+        site.create_storage(claim_manifest(name, unique("late")))
+        found = cluster.get_claim("default", name)
+        assert found is not None
+        return found
+
+    @pytest.fixture
+    def volume(self, site: Site, cluster: Cluster) -> PersistentVolume:
+        name = unique("volume")
+        site.create_storage(volume_manifest(name, unique("late")))
+        found = cluster.get_volume(name)
+        assert found is not None
+        return found
+
+    def test_what_is_not_there_is_none(self, cluster: Cluster) -> None:
+        assert cluster.get_claim("default", unique("none")) is None
+        assert cluster.get_volume(unique("none")) is None
+
+    def test_a_volume_is_given_to_a_claim(
+        self, cluster: Cluster, claim: PersistentVolumeClaim, volume: PersistentVolume
+    ) -> None:
+        given = cluster.give_volume(volume, claim)
+        assert given.is_for(claim)
+        assert given.spec.claim_ref is not None
+        assert given.spec.claim_ref.uid == claim.metadata.uid
+        assert (given.metadata.annotations or {}).get(BOUND_BY_CONTROLLER) == "yes"
+        now = cluster.get_volume(volume.metadata.name)
+        assert now is not None
+        assert now.is_for(claim)
+        assert (now.spec.capacity, now.metadata.labels) == (volume.spec.capacity, volume.metadata.labels)
+
+    def test_a_volume_that_changed_meanwhile_is_not_given(
+        self, cluster: Cluster, claim: PersistentVolumeClaim, volume: PersistentVolume
+    ) -> None:
+        cluster.give_volume(volume, claim)
+        with pytest.raises(ApiError) as refusal:
+            cluster.give_volume(volume, claim)
+        assert refusal.value.status == 409
+
+    def test_a_volume_of_another_uid_is_not_given(
+        self, cluster: Cluster, claim: PersistentVolumeClaim, volume: PersistentVolume
+    ) -> None:
+        other = structs.replace(volume, metadata=structs.replace(volume.metadata, uid=str(uuid.uuid4())))
+        with pytest.raises(ApiError) as refusal:
+            cluster.give_volume(other, claim)
+        assert refusal.value.status == 409
+
+    def test_a_volume_that_is_gone_is_not_given(
+        self, site: Site, cluster: Cluster, claim: PersistentVolumeClaim, volume: PersistentVolume
+    ) -> None:
+        site.delete_storage(volume_manifest(volume.metadata.name))
+        with pytest.raises(ApiError) as refusal:
+            cluster.give_volume(volume, claim)
+        assert refusal.value.status == 404
+
+    def test_a_node_is_selected_for_a_claim(self, cluster: Cluster, claim: PersistentVolumeClaim) -> None:
+        selected = cluster.select_node(claim, "n1")
+        assert selected.selected_node == "n1"
+        now = cluster.get_claim(*claim.name)
+        assert now is not None
+        assert now.selected_node == "n1"
+        assert (now.spec.access_modes, now.size) == (claim.spec.access_modes, claim.size)
+
+    def test_a_claim_that_changed_meanwhile_gets_no_node(
+        self, cluster: Cluster, claim: PersistentVolumeClaim
+    ) -> None:
+        cluster.select_node(claim, "n1")
+        with pytest.raises(ApiError) as refusal:
+            cluster.select_node(claim, "n2")
+        assert refusal.value.status == 409
 
     def test_watch_goes_on_where_the_last_one_ended(self, site: Site, cluster: Cluster) -> None:
         version = cluster.list(ResourceKind.PODS).resource_version

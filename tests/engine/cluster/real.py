@@ -49,6 +49,25 @@ class RealSite:
     def finish_pod(self, key: PodKey) -> None:
         self._plane.api.patch(f"{path(key)}/status", {"status": {"phase": "Succeeded"}})
 
+    def create_storage(self, manifest: Manifest) -> None:
+        self._plane.api.post(collection(manifest), manifest)
+
+    def delete_storage(self, manifest: Manifest) -> None:
+        path = f"{collection(manifest)}/{manifest['metadata']['name']}"
+        # What protects volumes in use is a controller that may not run.
+        self._plane.api.patch(path, {"metadata": {"finalizers": None}})
+        self._plane.api.delete(path)
+
+
+def collection(manifest: Manifest) -> str:
+    """The path of the collection that an object of storage is in."""
+    plurals = {"StorageClass": "storageclasses", "CSIStorageCapacity": "csistoragecapacities"}
+    plural = plurals.get(manifest["kind"], f"{manifest['kind'].lower()}s")
+    version = manifest["apiVersion"]
+    root = f"/api/{version}" if version == "v1" else f"/apis/{version}"
+    namespace = manifest["metadata"].get("namespace")
+    return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+
 
 def start_again(plane: ControlPlane) -> None:
     """Start a stopped API server, and let the hands find out that their connection is gone."""

@@ -12,8 +12,16 @@ from engine.cluster.api import ApiCluster
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import ClusterEvent, EventType, LeaseRecord, ResourceKind
 from engine.model.objects import Condition, PodKey
+from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 from tests.controlplane.plane import ControlPlane
-from tests.engine.cluster.protocol_suite import MOMENT, node_manifest, pod_manifest, unique
+from tests.engine.cluster.protocol_suite import (
+    MOMENT,
+    claim_manifest,
+    node_manifest,
+    pod_manifest,
+    unique,
+    volume_manifest,
+)
 from tests.engine.cluster.real import RealSite, roles_for_berth
 
 pytestmark = pytest.mark.integration
@@ -93,6 +101,32 @@ class Calls:
             self.pod(), Condition("PodScheduled", "False", "Unschedulable", "no")
         )
 
+    def claim(self) -> PersistentVolumeClaim:
+        name = unique("claim")
+        self.site.create_storage(claim_manifest(name))
+        found = self.cluster.get_claim("default", name)
+        assert found is not None
+        return found
+
+    def volume(self) -> PersistentVolume:
+        name = unique("volume")
+        self.site.create_storage(volume_manifest(name))
+        found = self.cluster.get_volume(name)
+        assert found is not None
+        return found
+
+    def get_claim(self) -> None:
+        self.claim()
+
+    def get_volume(self) -> None:
+        self.volume()
+
+    def give_volume(self) -> None:
+        self.cluster.give_volume(self.volume(), self.claim())
+
+    def select_node(self) -> None:
+        self.cluster.select_node(self.claim(), "anywhere")
+
     def post_event(self) -> None:
         for about in (self.pod(), unique("node")):
             self.cluster.post_event(
@@ -136,6 +170,10 @@ NEEDS: dict[str, tuple[str, str, str, Callable[[Calls], None]]] = {
     "delete pods": ("ClusterRole", "delete", "pods", Calls.delete_pod),
     "patch pods' status": ("ClusterRole", "patch", "pods/status", Calls.patch_pod_condition),
     "patch pods' status, to nominate": ("ClusterRole", "patch", "pods/status", Calls.nominate),
+    "get persistentvolumes": ("ClusterRole", "get", "persistentvolumes", Calls.get_volume),
+    "get persistentvolumeclaims": ("ClusterRole", "get", "persistentvolumeclaims", Calls.get_claim),
+    "patch persistentvolumes": ("ClusterRole", "patch", "persistentvolumes", Calls.give_volume),
+    "patch persistentvolumeclaims": ("ClusterRole", "patch", "persistentvolumeclaims", Calls.select_node),
     "create events": ("ClusterRole", "create", "events", Calls.post_event),
     "create leases": ("Role", "create", "leases", Calls.create_lease),
     "get leases": ("Role", "get", "leases", Calls.get_lease),

@@ -43,6 +43,14 @@ class SimulatedSite:
     def finish_pod(self, key: PodKey) -> None:
         self.cluster.finish_pod(key.namespace, key.name)
 
+    def create_storage(self, manifest: Manifest) -> None:
+        (item,) = parse(json.dumps(manifest), "storage").objects
+        self.cluster.apply(item)
+
+    def delete_storage(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        self.cluster.delete(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
 
 class TestSimulatedCluster(ClusterProtocol):
     @pytest.fixture

@@ -15,6 +15,7 @@ from engine.clock import utc
 from engine.cluster.errors import ApiError
 from engine.cluster.simulated.agenda import Agenda
 from engine.cluster.simulated.registry import PodRegistry, suffix
+from engine.cluster.simulated.storage import StorageRegistry
 from engine.cluster.simulated.store import Store, WorkloadName, controller_of, ended
 from engine.manifests.objects import PodTemplate, Workload
 from engine.model.objects import ObjectMeta, OwnerReference, Pod
@@ -31,6 +32,7 @@ class Surroundings:
     store: Store
     agenda: Agenda
     registry: PodRegistry
+    storage: StorageRegistry
     note: Callable[[str, str], None]
     """Takes an object and what is to say about it."""
 
@@ -77,6 +79,7 @@ class Controller:
         self.store = surroundings.store
         self.agenda = surroundings.agenda
         self.registry = surroundings.registry
+        self.storage = surroundings.storage
         self.note = surroundings.note
         self._queued: set[WorkloadName] = set()
         self.store.workload_listeners.append(self._workload_changed)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from engine.cluster.simulated.controllers.base import (
     REVISION_LABEL,
     Controller,
@@ -15,8 +17,9 @@ from engine.cluster.simulated.controllers.base import (
     template_hash,
 )
 from engine.cluster.simulated.store import ended
-from engine.manifests.objects import StatefulSet, Workload
-from engine.model.objects import Pod
+from engine.manifests.objects import FullPodSpec, StatefulSet, Workload
+from engine.model.objects import ClaimReference, Pod, Volume
+from engine.model.storage import ClaimName
 
 _POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 _INDEX_LABEL = "apps.kubernetes.io/pod-index"
@@ -78,4 +81,20 @@ class StatefulSets(Controller):
     def _make(self, workload: StatefulSet, ordinal: int, revision: str) -> Pod | None:
         name = f"{workload.metadata.name}-{ordinal}"
         labels = {_POD_NAME_LABEL: name, _INDEX_LABEL: str(ordinal), REVISION_LABEL: revision}
-        return self.create(workload, labelled(workload.spec.template, labels), name)
+        template = labelled(workload.spec.template, labels)
+        if workload.spec.volume_claim_templates:
+            template = replace(template, spec=self._with_claims(workload, ordinal, template.spec))
+        return self.create(workload, template, name)
+
+    def _with_claims(self, workload: StatefulSet, ordinal: int, spec: FullPodSpec) -> FullPodSpec:
+        """The pod's spec with its own claims, which are made where they are not there yet, and outlive the pod."""
+        metadata = workload.metadata
+        volumes = {volume.name: volume for volume in spec.volumes or ()}
+        for claim in workload.spec.volume_claim_templates or ():
+            volume = claim.metadata.name
+            name = ClaimName(metadata.namespace, f"{volume}-{metadata.name}-{ordinal}")
+            if self.storage.claim(name) is None:
+                own = replace(claim.metadata, name=name.name, namespace=name.namespace)
+                self.storage.apply(replace(claim, metadata=own))
+            volumes[volume] = Volume(name=volume, persistent_volume_claim=ClaimReference(name.name))
+        return replace(spec, volumes=tuple(volumes.values()))
