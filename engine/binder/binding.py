@@ -16,11 +16,13 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base, stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
+from engine.binder.volumes import Prepared, VolumePreparation
 from engine.clock import Clock, SystemClock
 from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
 from engine.model.objects import PodKey
+from engine.model.storage import PersistentVolume, PersistentVolumeClaim, VolumeBindings
 
 ATTEMPTS = 5
 DEADLINE_SECONDS = 30.0
@@ -28,10 +30,15 @@ DEADLINE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A decision to carry out: this pod to this node."""
+    """A decision to carry out: this pod to this node.
+
+    Attributes:
+        volumes: What its claims have to get first: then only that is written, and the pod is not bound yet.
+    """
 
     pod: PodKey
     node: str
+    volumes: VolumeBindings | None = None
 
 
 class Outcome(enum.Enum):
@@ -49,6 +56,10 @@ class Outcome(enum.Enum):
     """The server will not have it so (400, 401, 403, 422): tell in an event, queue again."""
     GAVE_UP = "gave up"
     """No answer or overload until the tries ran out. It may have landed: the watch tells; else queue again."""
+    PREPARED = "prepared"
+    """What its claims need is written; it can be bound when the cluster has made that come about."""
+    NO_VOLUMES = "no volumes"
+    """Its claims do not get what was decided: tell in an event, queue again."""
     STOPPED = "stopped"
     """We are shutting down. Whoever comes next finds the pod as it is."""
 
@@ -62,12 +73,14 @@ class BindResult:
         outcome: How.
         message: A sentence for people; "" where it is bound at the first try.
         attempts: How many requests to bind were sent.
+        storage: Volumes and claims as the cluster had them last, where any were written or read.
     """
 
     assignment: Assignment
     outcome: Outcome
     message: str = ""
     attempts: int = 1
+    storage: tuple[PersistentVolume | PersistentVolumeClaim, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,6 +91,7 @@ class _Progress:
     started: float
     attempts: int = 0
     last: ClusterError | None = field(default=None)
+    prepared: Prepared = field(default_factory=Prepared)
 
 
 class _Stopping(Exception):
@@ -122,6 +136,7 @@ class Binder:
         wait: wait_base | None = None,
     ) -> None:
         self._cluster = cluster
+        self._preparation = VolumePreparation(cluster)
         self._clock = clock or SystemClock()
         self.stopping = stop or threading.Event()
         self._retrying = Retrying(
@@ -148,13 +163,15 @@ class Binder:
                 outcome, message = self._ended(error, progress)
         except ClusterError as error:
             outcome, message = self._ended(error, progress)
-        return BindResult(assignment, outcome, message, progress.attempts)
+        return BindResult(assignment, outcome, message, progress.attempts, progress.prepared.objects())
 
     def _attempt(self, progress: _Progress) -> tuple[Outcome, str]:
         if self.stopping.is_set():
             raise _Stopping
         assignment = progress.assignment
         progress.attempts += 1
+        if assignment.volumes is not None:
+            return self._prepare(assignment.volumes, progress)
         try:
             self._cluster.bind(assignment.pod, assignment.node)
         except ApiError as error:
@@ -168,6 +185,14 @@ class Binder:
             progress.last = error
             raise
         return Outcome.BOUND, "" if progress.attempts == 1 else f"after {progress.attempts} attempts"
+
+    def _prepare(self, volumes: VolumeBindings, progress: _Progress) -> tuple[Outcome, str]:
+        try:
+            trouble = self._preparation.write(volumes, progress.prepared)
+        except ClusterError as error:
+            progress.last = error
+            raise
+        return (Outcome.PREPARED, "") if trouble is None else (Outcome.NO_VOLUMES, trouble)
 
     def _resolve(self, assignment: Assignment, conflict: ApiError) -> tuple[Outcome, str]:
         """Which of the cases a conflict is; reading the pod is tried again with the whole attempt."""

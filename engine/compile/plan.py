@@ -34,9 +34,9 @@ from engine.constraints.volume_demand import Demand, demand_of
 from engine.constraints.volume_matching import VolumeMatching
 from engine.constraints.volumes import volume_bindings, volume_filters
 from engine.model.shape import Shape
+from engine.model.storage import VolumeBindings
 from engine.state.cache import Cache
 from engine.state.census import Census
-from engine.state.volumes import VolumeBindings
 from grammar.policy import (
     CheckedPolicy,
     Condition,

@@ -14,10 +14,15 @@ from engine.constraints.protocol import Depends, Filter, Mask, Slots
 from engine.constraints.volume_demand import ZONE_LABELS, Demand, wanting
 from engine.constraints.volume_matching import VolumeMatching
 from engine.model.shape import Disk, Shape
-from engine.model.storage import ClaimName, ClaimUse, PersistentVolume, PersistentVolumeClaim
+from engine.model.storage import (
+    ClaimName,
+    ClaimUse,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    VolumeBindings,
+)
 from engine.state.cache import Cache
 from engine.state.labels import Where
-from engine.state.volumes import VolumeBindings
 
 
 class VolumeRestrictions:

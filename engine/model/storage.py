@@ -5,6 +5,8 @@ Sources: core/v1 and storage.k8s.io/v1; for the annotations, ``k8s.io/component-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
@@ -282,6 +284,27 @@ StorageObject = (
     | VolumeAttachment
 )
 """Everything that says what volumes there are, or could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeBindings:
+    """What has to be written before a pod is bound, so that its claims get their volumes.
+
+    Attributes:
+        node: Where the pod goes.
+        given: Volumes that are there, each with the claim that gets it.
+        made: Claims whose volumes are to be made for the node.
+    """
+
+    node: str
+    given: tuple[tuple[PersistentVolume, PersistentVolumeClaim], ...] = ()
+    made: tuple[PersistentVolumeClaim, ...] = ()
+
+    def claims(self) -> Iterator[PersistentVolumeClaim]:
+        """All the claims."""
+        for _, claim in self.given:
+            yield claim
+        yield from self.made
 
 
 def claims_of(pod: Pod) -> tuple[ClaimUse, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
 from engine.model.objects import PodKey
-from engine.state.volumes import VolumeBindings
+from engine.model.storage import VolumeBindings
 
 Codes = NDArray[np.int16]
 

@@ -21,7 +21,7 @@ from engine.binder import (
     RoomResult,
 )
 from engine.clock import Clock, utc
-from engine.cluster.protocol import ClusterEvent, EventType, ResourceKind
+from engine.cluster.protocol import STORAGE, ClusterEvent, EventType, ResourceKind
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
 from engine.constraints.protocol import Depends
 from engine.model.objects import (
@@ -37,11 +37,13 @@ from engine.model.objects import (
     StatefulSet,
 )
 from engine.model.requests import RequestError
+from engine.model.storage import StorageObject
 from engine.placement import VICTIMS_GOING, Decision, Placer, Preemption
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.scheduler.room import RoomMaker
+from engine.scheduler.volumes import TIMEOUT_SECONDS, PodVolumes
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.state.pods import Phase, PlacedPod
@@ -58,10 +60,12 @@ WATCHED: Final = (
     ResourceKind.STATEFUL_SETS,
     ResourceKind.BUDGETS,
     ResourceKind.NODES,
+    *STORAGE,
     ResourceKind.PODS,
 )
-"""What has to be known before anything is decided, in the order in which it is best told."""
-_NEEDED: Final = frozenset(WATCHED)
+"""What is watched, in the order in which it is best told."""
+_NEEDED: Final = frozenset(WATCHED) - frozenset(STORAGE)
+"""What has to be known before anything is decided: only pods with claims need the rest."""
 
 
 class Observer(Protocol):
@@ -104,6 +108,7 @@ class Scheduler:
         metrics: Takes counts and durations.
         clearer: Makes room for pods of higher priority; without it nobody is ever taken away. Its results come back
             through `handle`.
+        volume_timeout: How many seconds a pod waits for its claims to be bound.
     """
 
     def __init__(
@@ -118,6 +123,7 @@ class Scheduler:
         observer: Observer | None = None,
         metrics: Metrics = UNMEASURED,
         clearer: RoomExecutor | None = None,
+        volume_timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._cache = cache
         self._placer = placer
@@ -131,6 +137,7 @@ class Scheduler:
         self._synced: set[ResourceKind] = set()
         self._trouble: dict[ResourceKind, str] = {}
         self._binding: dict[PodKey, _UnderWay] = {}
+        self._volumes = PodVolumes(cache, queue, binder, self._bound, volume_timeout)
         self._room: RoomMaker | None = None
         if clearer is not None:
             self._room = RoomMaker(cache, queue, clearer, recorder, lambda placed: self._ours(placed.pod))
@@ -180,6 +187,7 @@ class Scheduler:
                 self._pod_gone(pod, now)
             case Deleted(Node() as node):
                 self._cache.remove_node(node.name)
+                self._volumes.node_gone(node.name, now)
                 self._queue.wake(Depends.NODE | Depends.CENSUS | Depends.DELAY, now)
             case Upserted(Namespace() as namespace):
                 if self._cache.put_namespace(namespace.metadata.name, namespace.metadata.labels or {}):
@@ -196,6 +204,10 @@ class Scheduler:
                 self._cache.budgets.put(budget)
             case Deleted(PodDisruptionBudget() as budget):
                 self._cache.budgets.remove(budget)
+            case Upserted(item) if isinstance(item, StorageObject):
+                self._volumes.put(item, now)
+            case Deleted(item) if isinstance(item, StorageObject):
+                self._volumes.remove(item, now)
             case BindResult():
                 self._bound(message, now)
             case RoomResult():
@@ -203,6 +215,7 @@ class Scheduler:
                     self._room.ended(message, now)
             case Synced(kind):
                 self._synced.add(kind)
+                self._volumes.listed(kind, now)
             case PlanChanged(plan):
                 self._placer.swap_plan(plan)
                 self._metrics.plan_in_force(len(plan.policy.rules))
@@ -213,6 +226,7 @@ class Scheduler:
                 self._queue.wake(Depends.DELAY, now)
             case Trouble(kind, text):
                 self._trouble[kind] = text  # which the reflector has told
+                self._volumes.troubled(kind, text, now)
                 self._metrics.watching(kind, well=False)
             case Recovered(kind):
                 self._trouble.pop(kind, None)
@@ -237,6 +251,8 @@ class Scheduler:
             placed.shape is not shape or was_leaving != (placed.phase is Phase.TERMINATING)
         ):  # other labels, or no longer counted in a spread
             self._queue.wake(_PLACED, now)
+        if placed.phase is not Phase.ASSUMED and self._volumes.drop(key):
+            self._binding.pop(key, None)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
             self._queue.remove(key)
             if self._room is not None:
@@ -252,6 +268,8 @@ class Scheduler:
 
     def _pod_gone(self, pod: Pod, now: float) -> None:
         self._queue.remove(pod.key)
+        if self._volumes.drop(pod.key):
+            self._binding.pop(pod.key, None)
         placed = self._cache.pod(pod.key)
         held = placed is not None and placed.slot >= 0
         self._cache.remove_pod(pod.key)
@@ -286,7 +304,9 @@ class Scheduler:
         """Place up to ``limit`` pods. Returns how many were tried."""
         if not self.synced:
             return 0
-        self._queue.advance(self._clock.now())
+        now = self._clock.now()
+        self._volumes.expire(now)
+        self._queue.advance(now)
         tried = 0
         while tried < limit and self.schedule_one():
             tried += 1
@@ -298,7 +318,7 @@ class Scheduler:
         if queued is None:
             return False
         placed = self._cache.pod(queued.key)
-        if placed is None or placed.phase is not Phase.QUEUED:
+        if placed is None or placed.phase is not Phase.QUEUED or self._volumes.holds(placed):
             return True
         now = self._clock.now()
         began = self._clock.monotonic()
@@ -321,12 +341,12 @@ class Scheduler:
     ) -> None:
         if self._room is not None:
             self._room.drop(queued.key)
-        self._cache.assume(queued.key, node)
+        self._cache.assume(queued.key, node, decision.volumes)
         self._queue.wake(_PLACED, now)
         self._binding[queued.key] = _UnderWay(
             queued, _assigned(placed, decision), began, self._clock.monotonic()
         )
-        self._binder.submit(Assignment(queued.key, node))
+        self._binder.submit(Assignment(queued.key, node, decision.volumes))
 
     def _place(self, placed: PlacedPod, now: float, waited: float) -> Decision:
         room = self._room
@@ -344,7 +364,8 @@ class Scheduler:
 
     def next_due(self) -> float | None:
         """When there is something to do even if nothing comes in; seconds since the epoch."""
-        return self._queue.next_due()
+        times = [due for due in (self._queue.next_due(), self._volumes.next_due()) if due is not None]
+        return min(times, default=None)
 
     def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
@@ -369,6 +390,10 @@ class Scheduler:
 
     def _bound(self, result: BindResult, now: float) -> None:
         key, node = result.assignment.pod, result.assignment.node
+        if result.assignment.volumes is not None:
+            self._volumes.prepared(result, key in self._binding, now)
+            if result.outcome is Outcome.PREPARED:
+                return
         under_way = self._binding.pop(key, None)
         queued = None
         if under_way is not None:
@@ -398,7 +423,7 @@ class Scheduler:
         placed = self._cache.pod(key)
         if placed is None or queued is None or placed.phase is not Phase.QUEUED:
             return
-        if result.outcome in (Outcome.REFUSED, Outcome.GAVE_UP):
+        if result.outcome in (Outcome.REFUSED, Outcome.GAVE_UP, Outcome.NO_VOLUMES):
             message = f"binding to {node} failed: {result.message}"
             self._event(key, EventType.WARNING, "FailedScheduling", "Binding", message, now)
             self._condition(placed.pod, "SchedulerError", message, now)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from engine.model.objects import Node, Pod, PodKey
 from engine.model.requests import pod_requests, scoring_requests
 from engine.model.shape import Shape, ShapeTable
-from engine.model.storage import claims_of
+from engine.model.storage import VolumeBindings, claims_of
 from engine.state.budgets import Budgets
 from engine.state.census import Census, Selects
 from engine.state.changes import ChangeLog
@@ -31,7 +31,7 @@ from engine.state.namespaces import Namespaces
 from engine.state.nominations import Nominations
 from engine.state.pods import Phase, PlacedPod
 from engine.state.tallies import Tallies
-from engine.state.volumes import VolumeBindings, Volumes
+from engine.state.volumes import Volumes
 from engine.state.workloads import Workloads
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from engine.model.objects import PodKey
@@ -25,6 +24,7 @@ from engine.model.storage import (
     StorageClass,
     StorageObject,
     VolumeAttachment,
+    VolumeBindings,
 )
 from engine.state.attachments import Attachments, Handle
 from engine.state.columns import Columns
@@ -39,27 +39,6 @@ Item = TypeVar(
     CSIStorageCapacity,
     VolumeAttachment,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeBindings:
-    """What has to be written before a pod is bound, so that its claims get their volumes.
-
-    Attributes:
-        node: Where the pod goes.
-        given: Volumes that are there, each with the claim that gets it.
-        made: Claims whose volumes are to be made for the node.
-    """
-
-    node: str
-    given: tuple[tuple[PersistentVolume, PersistentVolumeClaim], ...] = ()
-    made: tuple[PersistentVolumeClaim, ...] = ()
-
-    def claims(self) -> Iterator[PersistentVolumeClaim]:
-        """All the claims."""
-        for _, claim in self.given:
-            yield claim
-        yield from self.made
 
 
 class Volumes:
