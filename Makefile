@@ -26,7 +26,7 @@ check: $(VENV)/.dev ## style, types and layers
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev ## tests that need no control plane
-	$(BIN)/python -m pytest -m "not integration" -n 2 --dist loadgroup -q
+	$(BIN)/python -m pytest -m "not integration" -n 2 --dist loadfile -q
 
 integration: $(VENV)/.dev ## tests on a real API server, which is built on first use (some minutes)
 	$(BIN)/python -m tests.controlplane build

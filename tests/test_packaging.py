@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("packaging")  # one worker builds and installs once
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "engine", "grammar")
 """What the wheel is built from; the image's build stage copies the same."""
 
