@@ -207,13 +207,14 @@ def normalize(raw: Vector, how: Normalization) -> Vector:
 
 def _fewest(raw: Vector) -> Vector:
     scores: Vector
-    unknown = np.isnan(raw)
-    if unknown.any():
+    lowest = raw.min()
+    if np.isnan(lowest):
+        unknown = np.isnan(raw)
         scores = np.zeros_like(raw)
         if not unknown.all():
             scores[~unknown] = _fewest(raw[~unknown])
         return scores
-    lowest, highest = raw.min(), raw.max()
+    highest = raw.max()
     if highest == 0:
         return np.full_like(raw, MAX_SCORE)
     # Exact, as all are whole numbers far below 2⁵³; and several times as fast as a floor division of floats.

@@ -243,33 +243,34 @@ class PodTopologySpreadScore:
         if not self._counted:
             return _SAME
         codes = [one.column.codes[where] for one in self._counted]
+        lacking = [bool(len(one)) and bool(one.min() < 0) for one in codes]
         known: Mask | None = None
-        if not self._default:
+        if not self._default and any(lacking):
             known = np.logical_and.reduce([one >= 0 for one in codes])
-            if known.all():
-                known = None
-        total = np.zeros(len(codes[0]))
-        for counted, found in zip(self._counted, codes, strict=True):
-            total += self._score(counted, found, known, where)
-        score: Vector = np.floor(total + 0.5)
+        score: Vector = np.zeros(len(codes[0]))
+        for counted, found, lacks in zip(self._counted, codes, lacking, strict=True):
+            score += self._score(counted, found, known, where, lacks)
+        score += 0.5
+        np.floor(score, out=score)
         if known is not None:
             score[~known] = np.nan
         return score
 
     @staticmethod
-    def _score(counted: _Counted, codes: Slots, known: Mask | None, where: Where) -> Vector:
-        """One constraint's part; nothing where the label is absent."""
+    def _score(counted: _Counted, codes: Slots, known: Mask | None, where: Where, lacks: bool) -> Vector:
+        """One constraint's part; nothing where the label is absent, which it is somewhere if ``lacks``."""
         extra = counted.spread.max_skew - 1
         if counted.spread.topology_key == HOSTNAME:
             size = len(codes) if known is None else int(np.count_nonzero(known))
-            weight = log(size + 2)
-            tally = counted.tally
-            pods = tally.slots()[where] if tally is not None else np.zeros(len(codes), dtype=np.int64)
-            part: Vector = pods.astype(np.float64) * weight + extra
-            part[codes < 0] = 0.0
+            part: Vector = np.full(len(codes), float(extra))
+            if counted.tally is not None and counted.tally.total:
+                part += counted.tally.slots()[where] * log(size + 2)
+            if lacks:
+                part[codes < 0] = 0.0
             return part
-        domains = np.bincount((codes if known is None else codes[known]) + 1)
-        table = np.append(counted.by_domain() * log(np.count_nonzero(domains) + 2) + extra, 0.0)
+        present = codes if known is None else codes[known]
+        domains = np.count_nonzero(np.bincount(present + 1 if lacks else present))
+        table = np.append(counted.by_domain() * log(domains + 2) + extra, 0.0)
         looked_up: Vector = table.take(codes, mode="wrap")
         return looked_up
 
