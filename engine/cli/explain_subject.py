@@ -200,7 +200,12 @@ def _find(world: World, name: str | None) -> PodKey:
         found = [key for key in keys if key.name == pod]
     if not found:
         names = [str(key) if "/" in name or key.namespace != "default" else key.name for key in keys]
+        made = sorted(
+            str(placed.key) for placed in world.cache.pods() if placed.workload.name == pod
+        )  # people know the names of workloads
         remedy = suggestion(name, names) or "; --pod FILE takes a manifest of one"
+        if made:
+            remedy = f"; those of the workload {pod} are {', '.join(made[:_NAMED])}"
         fail(f"no pod {namespace or 'default'}/{pod} in the cluster{remedy}")
     if len(found) > 1:
         fail(f"pods named {pod} are in {', '.join(key.namespace for key in found)}; write NAMESPACE/{pod}")

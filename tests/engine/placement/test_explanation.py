@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from engine.constraints.telling import Telling
 from engine.model.objects import Pod
 from engine.placement.decision import PASSES
-from engine.placement.explanation import Explanation, Source, StageState, Why, explain
+from engine.placement.explanation import Explanation, Source, StageState, explain
 from engine.placement.explanation_pods import set_apart, visiting
+from engine.placement.explanation_scores import Why
 from engine.state.cache import Cache
 from grammar.policy import CheckedPolicy
 from tests.engine import build, random_policies, worlds
