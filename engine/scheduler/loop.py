@@ -125,6 +125,7 @@ class Loop:
             settings.schedulers,
             metrics=metrics,
             clearer=self._clearer,
+            volume_timeout=settings.binder.volume_timeout,
         )
         self.turned = clock.monotonic()
         self.lost = False

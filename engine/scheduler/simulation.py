@@ -55,6 +55,7 @@ class Simulation:
             settings.schedulers,
             observer,
             clearer=ImmediateClearer(Clearer(cluster), self._inbox.append),
+            volume_timeout=settings.binder.volume_timeout,
         )
         self._reflectors = [Reflector(cluster, kind, self._inbox.append, cluster.clock) for kind in WATCHED]
 

@@ -94,6 +94,13 @@ class BinderSettings:
         600.0,
         "The last of these attempts begins within this time: later, what was decided about the pod is too old.",
     )
+    volume_timeout: float = _duration(
+        600.0,
+        1.0,
+        86_400.0,
+        "A pod whose claims are not bound so long after its node was chosen goes back to the queue. As kube-scheduler's "
+        "bindTimeoutSeconds: volumes of clouds take minutes.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

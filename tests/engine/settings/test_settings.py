@@ -45,7 +45,7 @@ FULL = {
     "schedulers": ["a", "b.c-1"],
     "seed": -3,
     "shutdownGrace": "1s500ms",
-    "binder": {"workers": 16, "attempts": 2, "deadline": "1min"},
+    "binder": {"workers": 16, "attempts": 2, "deadline": "1min", "volumeTimeout": "2min"},
     "queue": {"backoffInitial": "500ms", "backoffMax": "1h"},
     "delays": {"period": "2min", "glance": "1s"},
     "events": {"capacity": 1000, "repeat": "1h"},
