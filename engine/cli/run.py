@@ -97,13 +97,14 @@ def run(
     log.info("%d rules in force", len(plan.policy.rules), extra={"rules": len(plan.policy.rules)})
     elector = _elector(cluster, chosen.leader, clock)
     files = delay_files if delays else None
-    loop = Loop(cluster, chosen, plan, delay_map, source, files, clock, elector, measured)
-    notices.recorder = loop.recorder
-    running = Running(loop, source, files, elector, clock, chosen.server.stuck)
-    server = _server(chosen.server, running, measured)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.stop())
+    server = None
     try:
+        loop = Loop(cluster, chosen, plan, delay_map, source, files, clock, elector, measured)
+        notices.recorder = loop.recorder
+        running = Running(loop, source, files, elector, clock, chosen.server.stuck)
+        server = _server(chosen.server, running, measured)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.stop())
         loop.run()
     except Exception:  # told in the log's own form, and with a status of its own
         log.critical("ended by a fault of its own; please report it", exc_info=True)

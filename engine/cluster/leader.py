@@ -111,6 +111,12 @@ class Elector:
         if self._clock.monotonic() < self._until:
             return Standing.LEADING
         self._over = Standing.LOST
+        log.error(
+            "the lease %s is lost: it could not be renewed for %g s: %s",
+            self._lease,
+            self.terms.deadline,
+            self._trouble or "no answer",
+        )
         return Standing.LOST
 
     @property

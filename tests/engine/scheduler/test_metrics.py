@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -134,8 +134,8 @@ def test_a_fault_while_telling_of_it_costs_no_pod_its_place(
     scheduler = simulation.scheduler
     assume, failed = simulation.cache.assume, scheduler.queue.failed
 
-    def stumble_after(call):  # type: ignore[no-untyped-def]
-        def stumbling(*args):  # type: ignore[no-untyped-def]
+    def stumble_after(call: Callable[..., None]) -> Callable[..., None]:
+        def stumbling(*args: object) -> None:
             call(*args)
             if faults:
                 raise ZeroDivisionError(faults.pop())
