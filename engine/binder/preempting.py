@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
@@ -42,6 +43,8 @@ class RoomWanted:
         victims: Who has to go.
         superseded: Whose promise of the node is taken back.
         scheduler: The scheduler's name, as victims are told.
+        at: When it was decided; without a time Kubernetes' disruption controller takes a victim's condition for one
+            of long ago, and takes it back.
     """
 
     pod: PodKey | None
@@ -49,6 +52,7 @@ class RoomWanted:
     victims: tuple[PodKey, ...] = ()
     superseded: tuple[PodKey, ...] = ()
     scheduler: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class Clearer:
             "True",
             "PreemptionByScheduler",
             f"{wanted.scheduler}: preempting to accommodate a higher priority pod",
+            wanted.at,
         )
         for key in wanted.victims:
             failure = self._try(self._cluster.patch_pod_condition, key, condition)

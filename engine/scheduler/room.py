@@ -90,6 +90,7 @@ class RoomMaker:
                 tuple(leave),
                 tuple(one.key for one in superseded),
                 pod.pod.spec.scheduler_name,
+                utc(now),
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.clock import utc
 from engine.model.objects import Affinity, LabelSelector, PodAffinity, PodAffinityTerm, Taint, Toleration
 from tests.engine.scheduler.preempting import World, budget, deployment, node, pod
 
@@ -19,6 +20,7 @@ def test_the_victim_goes_and_the_pod_takes_its_place() -> None:
     assert condition is not None
     assert (condition.status, condition.reason) == ("True", "PreemptionByScheduler")
     assert condition.message == "custom-scheduler: preempting to accommodate a higher priority pod"
+    assert condition.last_transition_time == utc(world.start + 10)
     assert world.get("new").status.nominated_node_name == "e1"
     assert world.node_of("new") == "", "its victim still holds the room"
     assert world.told("Preempted", "old") == [f"Preempted by pod {world.get('new').metadata.uid} on node e1"]
