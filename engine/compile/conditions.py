@@ -59,7 +59,10 @@ class Context:
     def origin(self, delay: Delay) -> Origin:
         """The origin that a delay is measured from."""
         name = self.bound_name if delay.bound else delay.origin
-        return self.origins.origin(name, self.subject.shape.namespace)
+        shape = self.subject.shape
+        return self.origins.origin(
+            name, shape.namespace, shape.owner is not None and shape.owner.name == name
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 ``from`` is a node's name; else a workload of the pod's namespace, of whose placed pods the nearest counts; else a
 zone, of whose nodes the nearest counts. A node that is not ready is no reference: nobody is at home there.
+
+A pod may be measured from its own workload, to be near its siblings. The first of them has nobody to be near, so every
+node is 0 ms away for it; else it would wait for itself for ever.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class Origins:
         self.columns = columns
         self.workloads = workloads
         self.delays = delays if delays is not None else DelayMap.empty()
-        self._origins: dict[tuple[str, str], Origin] = {}
+        self._origins: dict[tuple[str, str, bool], Origin] = {}
         self._rows: dict[str, tuple[Stamp, Milliseconds]] = {}
         self._positions: tuple[Stamp, NDArray[np.int64]] | None = None
 
@@ -40,14 +43,20 @@ class Origins:
         self._origins.clear()
         self._rows.clear()
 
-    def origin(self, name: str, namespace: str) -> Origin:
-        """The origin of that name, as a pod of the namespace means it."""
-        key = (namespace, name)
+    def origin(self, name: str, namespace: str, own: bool = False) -> Origin:
+        """The origin of that name, as a pod of the namespace means it.
+
+        Args:
+            name: A node, a workload or a zone.
+            namespace: The pod's.
+            own: Whether the pod's own workload has that name.
+        """
+        key = (namespace, name, own)
         origin = self._origins.get(key)
         if origin is None:
             if len(self._origins) > 4096:
                 self.clear()
-            origin = self._origins[key] = Origin(self, name, namespace)
+            origin = self._origins[key] = Origin(self, name, namespace, own)
         return origin
 
     def names(self, namespace: str) -> list[str]:
@@ -88,16 +97,28 @@ class Origins:
 class Origin:
     """One ``from``: what it stands for is worked out anew whenever something that it depends on changed."""
 
-    __slots__ = ("_missing", "_origins", "_stamp", "_unknown", "_vector", "name", "namespace")
+    __slots__ = (
+        "_first",
+        "_missing",
+        "_origins",
+        "_own",
+        "_stamp",
+        "_unknown",
+        "_vector",
+        "name",
+        "namespace",
+    )
 
-    def __init__(self, origins: Origins, name: str, namespace: str) -> None:
+    def __init__(self, origins: Origins, name: str, namespace: str, own: bool) -> None:
         self.name = name
         self.namespace = namespace
         self._origins = origins
+        self._own = own
         self._stamp: Stamp | None = None
         self._vector: Milliseconds = np.zeros(0)
         self._missing: str | None = None
         self._unknown = False
+        self._first = False
 
     def stamp(self) -> Stamp:
         """Changes whenever the vector may have."""
@@ -130,6 +151,7 @@ class Origin:
             return
         self._missing = None
         self._unknown = False
+        self._first = False
         slots = self._slots()
         columns = self._origins.columns
         ready = [slot for slot in slots if columns.ready[slot]]
@@ -139,7 +161,9 @@ class Origin:
         for slot in ready:
             row = self._origins.row(columns.names[slot], slot)
             vector = row.copy() if vector is None else np.fmin(vector, row)
-        self._vector = np.full(columns.capacity, np.nan) if vector is None else vector
+        if vector is None:
+            vector = np.full(columns.capacity, 0.0 if self._first else np.nan)
+        self._vector = vector
         self._stamp = stamp
 
     def _slots(self) -> list[int]:
@@ -149,7 +173,9 @@ class Origin:
             return [slot]
         workload = self._origins.workloads.get(self.namespace, self.name)
         if workload is not None:
-            if not workload.slots:
+            if not workload.slots and self._own:
+                self._first = True
+            elif not workload.slots:
                 self._missing = f"workload {self.namespace}/{self.name} has no placed pod yet"
             return list(workload.slots)
         zone = columns.labels.column(ZONE)

@@ -135,7 +135,7 @@ def value(operand: Operand, node: Node | None, scope: Scope) -> Value:
             return scope.limit
         case Delay():
             assert node is not None
-            return scope.world.delay(node.name, scope.origin(operand), scope.pod.metadata.namespace)
+            return scope.world.delay(node.name, scope.origin(operand), scope.pod)
         case FactRef(subject=Subject.POD):
             return pod_value(operand, scope.pod, scope.now)
         case FactRef():

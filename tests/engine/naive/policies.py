@@ -210,6 +210,7 @@ def missing_origin(rules: list[Rule], scope: Scope) -> bool:
     return any(
         isinstance(operand, Delay)
         and not or_unmeasured
+        and not scope.world.first_of(inner.origin(operand), scope.pod)
         and scope.world.references(inner.origin(operand), scope.pod.metadata.namespace) is None
         for rule in rules
         for statement, inner in expand(rule.statements, scope)

@@ -70,8 +70,24 @@ class World:
             ]
         return [name for name in found if is_ready(self.nodes[name])] or None
 
-    def delay(self, node: str, origin: str, namespace: str) -> float | None:
+    def first_of(self, origin: str, pod: Pod) -> bool:
+        """Whether the pod is to be near its own workload, of which no pod is anywhere yet."""
+        made = any(reference.controller for reference in pod.metadata.owner_references)
+        namespace = pod.metadata.namespace
+        return (
+            made
+            and origin not in self.nodes
+            and workload_name(pod) == origin
+            and not any(
+                p.metadata.namespace == namespace and workload_name(p) == origin for p in self.counted()
+            )
+        )
+
+    def delay(self, node: str, origin: str, pod: Pod) -> float | None:
         """Round trip to the nearest reference, None where nobody has measured any."""
+        if self.first_of(origin, pod):
+            return 0.0
+        namespace = pod.metadata.namespace
         known = [
             0.0 if reference == node else self.delays.get((reference, node))
             for reference in self.references(origin, namespace) or []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from engine.cluster.protocol import EventType, ResourceKind
@@ -18,6 +19,7 @@ from engine.model.objects import (
     Node,
     NodeStatus,
     ObjectMeta,
+    OwnerReference,
     Pod,
     PodSpec,
     PodStatus,
@@ -325,3 +327,18 @@ def test_warnings_are_of_type_warning() -> None:
     (event,) = [event for event in world.cluster.events if event.reason == "FailedScheduling"]
     assert event.type is EventType.WARNING
     assert event.message == "0/0 nodes are available."
+
+
+def test_the_first_pod_of_a_workload_that_is_to_be_near_itself_goes_anywhere_and_the_others_follow() -> None:
+    world = World(node("e1", cpu="1"), node("e2", cpu="1"))
+    world.measure({("e1", "e2"): 2.0})
+    owner = OwnerReference(kind="StatefulSet", name="ring", uid="u", controller=True)
+    for number, limit in enumerate(["5", "5", "1"]):
+        one = pod(f"ring-{number}", {"delay_ring": limit})
+        world.cluster.add_pod(Pod(msgspec.structs.replace(one.metadata, owner_references=(owner,)), one.spec))
+    world.until(5)
+    assert {world.node_of("ring-0"), world.node_of("ring-1")} == {"e1", "e2"}
+    world.cluster.add_node(node("e3"))
+    world.measure({("e1", "e3"): 4.0, ("e2", "e3"): 4.0})
+    world.until(20)
+    assert world.node_of("ring-2") == ""
