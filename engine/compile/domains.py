@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization,
 from engine.constraints.telling import DomainCount, Value
 from engine.state.census import Census
 from engine.state.columns import Columns
+from engine.state.counted import Counted
 from engine.state.labels import LabelColumn, Where
 from grammar.policy import Bound, Domain
 
@@ -100,6 +102,10 @@ class AtMost:
         """True where the domain has room for one more."""
         return self._domains.spread_out(self.verdicts(), slice(None))
 
+    def counted(self) -> Iterable[Counted]:
+        """The pods that the rule counts."""
+        return (self._domains.census,)
+
     def reasons(self, refused: Slots) -> Counter[str]:
         """Full domains, and nodes in none."""
         full = f"node(s) whose {self._domains.domain.name} already has {self._number} such pod(s), the most allowed"
@@ -156,6 +162,10 @@ class AtLeast:
         """True where the domain has enough."""
         return self._domains.spread_out(self.verdicts(), slice(None))
 
+    def counted(self) -> Iterable[Counted]:
+        """The pods that the rule counts."""
+        return (self._domains.census,)
+
     def curable(self, refused: Slots) -> Mask:
         """Nowhere: fewer pods are never more."""
         return np.zeros(len(refused), dtype=np.bool_)
@@ -188,6 +198,10 @@ class Together:
     def passes_among(self, eligible: Mask, version: int) -> Mask:  # noqa: ARG002
         """True where the others are."""
         return self._domains.spread_out(self.verdicts(), slice(None))
+
+    def counted(self) -> Iterable[Counted]:
+        """The pods that the rule counts."""
+        return (self._domains.census,)
 
     def curable(self, refused: Slots) -> Mask:
         """Nowhere: the others are not brought here by taking pods away."""
@@ -238,6 +252,10 @@ class Spread:
         among = counts[self._present]
         few = self._least is not None and len(among) < self._least
         return 0 if few or not len(among) else int(among.min()), few
+
+    def counted(self) -> Iterable[Counted]:
+        """The pods that the rule counts."""
+        return (self._domains.census,)
 
     def curable(self, refused: Slots) -> Mask:
         """Where the node is in a domain at all."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.delay.map import DelayMap, Milliseconds
 from engine.model.well_known import ZONE
 from engine.state.columns import Columns
+from engine.state.counted import Counted
 from engine.state.workloads import Workloads
 from engine.suggest import suggestion
 
@@ -131,6 +132,10 @@ class Origin:
     def moves(self) -> bool:
         """Whether where it is depends on where pods are."""
         return self._origins.columns.slot(self.name) is None
+
+    def counted(self) -> Counted | None:
+        """The pods of the workload that it is measured from, where it is one."""
+        return self._origins.workloads.get(self.namespace, self.name) if self.moves else None
 
     def vector(self) -> Milliseconds:
         """Round trip from here to every slot; NaN where nobody has measured, or where there is no "here"."""

@@ -24,6 +24,7 @@ from engine.model.selectors import Anchor
 from engine.model.shape import Shape
 from engine.state.cache import Cache
 from engine.state.columns import Columns
+from engine.state.counted import Counted
 from engine.state.counts import Counts
 from engine.state.labels import LabelColumn, Where
 from engine.state.tallies import HeldTerm
@@ -162,6 +163,14 @@ class InterPodAffinity:
         """Where no pod holds an anti-affinity term that means this one."""
         for held in self._against.refresh():
             yield held.column.table(where, np.append(held.by_domain() == 0, True))
+
+    def counted(self) -> Iterable[Counted]:
+        """The pods that its terms mean, and those that hold terms against it."""
+        if self._near is not None:
+            yield self._near
+        for tally, _ in self._apart:
+            yield tally
+        yield from self._against.refresh()
 
     def curable(self, refused: Slots) -> Mask:
         """True where the pods that it must be near are there, and others are in the way."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.state.counted import Counted
 from engine.state.labels import Where
 
 Mask = NDArray[np.bool_]
@@ -102,6 +104,15 @@ class Curable(Protocol):
 
     def curable(self, refused: Slots) -> Mask:
         """True where taking pods off the node might help. Too often True costs time; too often False, a place."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A constraint that says whose counts its answer about other nodes' pods depends on."""
+
+    def counted(self) -> Iterable[Counted]:
+        """All those that could end a refusal by changing; others may come later, but only refuse more."""
         ...
 
 

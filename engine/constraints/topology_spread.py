@@ -26,6 +26,7 @@ from engine.model.shape import Shape
 from engine.model.well_known import HOSTNAME, ZONE
 from engine.state.cache import Cache
 from engine.state.columns import Columns
+from engine.state.counted import Counted
 from engine.state.counts import Counts, DomainCounts
 from engine.state.labels import LabelColumn, Where
 from engine.state.tallies import Tally
@@ -178,6 +179,10 @@ class PodTopologySpread:
     @staticmethod
     def _passes(counted: _Counted, where: Where) -> Mask:
         return counted.column.table(where, np.append(counted.verdicts(), False))
+
+    def counted(self) -> Iterable[Counted]:
+        """The pods of each constraint."""
+        return [one.tally for one in self._counted if one.tally is not None]
 
     def curable(self, refused: Slots) -> Mask:
         """True where the first constraint that fails has too many pods, and does not lack the label."""

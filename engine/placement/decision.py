@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
 from engine.model.objects import PodKey
 from engine.model.storage import VolumeBindings
+from engine.placement.hints import Hint
 
 Codes = NDArray[np.int16]
 
@@ -153,6 +154,7 @@ class Decision:
         volumes: What the pod's claims get there, None where they need nothing.
         helped_by: Which changes could help, where there is no node.
         preemption: What came of looking for room, None where nobody asked.
+        hint: What could help in particular, None where nothing more is known than ``helped_by``.
     """
 
     node: str | None
@@ -169,6 +171,7 @@ class Decision:
     volumes: VolumeBindings | None = None
     helped_by: Depends = _NOTHING
     preemption: Preemption | None = None
+    hint: Hint | None = None
 
     def message(self) -> str:
         """Why there is no node, in the stock scheduler's form, with the rules by name."""

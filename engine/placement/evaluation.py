@@ -36,7 +36,7 @@ _ZERO: Final = np.zeros(1)
 _FRESH: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES
 """What changes without the node's own slot being touched: nothing of it is kept."""
 
-_MOVED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY | Depends.TIME
+_MOVED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY | Depends.TIME | Depends.VOLUMES
 """What changes when pods are put on nodes, or taken off."""
 
 

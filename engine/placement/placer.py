@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,10 +15,11 @@ from engine.compile.origins import Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSubject
-from engine.constraints.protocol import Depends, Slots, Vector
+from engine.constraints.protocol import Depends, GlobalFilter, Slots, Vector
 from engine.delay.map import DelayMap
 from engine.placement.decision import Decision, MeasuredLimit, Preemption, Refusals
 from engine.placement.evaluation import Evaluation, totals
+from engine.placement.hints import hint
 from engine.placement.preemption import Preemptor, Promised, refusal
 from engine.state.cache import Cache
 from engine.state.columns import Columns
@@ -28,6 +29,8 @@ from engine.state.supposition import Supposition
 _KEPT_BYTES: Final = 256 * 2**20
 _REQUIREMENTS_BYTES: Final = 16 * 2**10
 """About what the objects of one pod's requirements take: rules that read a pod's name make them for every pod."""
+_ELSEWHERE: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES
+"""What is not seen on one node alone."""
 VICTIMS_GOING: Final = "not eligible due to a terminating pod on the nominated node."
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 """Multiplying by it (2⁶⁴ divided by the golden ratio) scatters neighbouring hashes."""
@@ -164,7 +167,51 @@ class Placer:
             next_opens=next_opens,
             helped_by=helped_by,
             preemption=self._make_room(pod, requirements, tried) if preempt and nodes else None,
+            hint=hint(
+                self._plan.key(subject),
+                (pod.shape.requests.get("cpu", 0), pod.shape.requests.get("memory", 0)),
+                [refusals for _, _, refusals in tried],
+                requirements.origins,
+            ),
         )
+
+    def worth_trying(self, pod: PlacedPod, now: float, slots: Collection[int], preempt: bool) -> bool:
+        """Whether one of a few nodes might take the pod, by what can be seen on the node alone.
+
+        Cheaper than `place`, and never False where that would find one of these nodes.
+
+        Args:
+            pod: As for `place`.
+            now: Likewise.
+            slots: Where something happened.
+            preempt: Whether room that pods of lower priority hold counts as free.
+        """
+        self._moment.now = now
+        requirements = self._requirements(PodSubject.of(pod, now)).requirements
+        if requirements.trouble is not None or any(one.missing() for one in requirements.needed):
+            return False
+        where = np.array([slot for slot in slots if slot < self._columns.size], dtype=np.int64)
+        mask = self._columns.alive[where]
+        lower = np.array(
+            [preempt and self._anybody_below(pod, slot) for slot in where.tolist()], dtype=np.bool_
+        )
+        waived = frozenset[str]().union(*(stage.waived for stage in requirements.stages))
+        for constraint in (*requirements.kubernetes, *requirements.policies):
+            if (
+                isinstance(constraint, GlobalFilter)
+                or constraint.depends & _ELSEWHERE
+                or constraint.name in waived
+            ):
+                continue
+            passes = constraint.passes(where)
+            mask = mask & (passes | lower if constraint.depends & Depends.USAGE else passes)
+            if not mask.any():
+                return False
+        return bool(mask.any())
+
+    def _anybody_below(self, pod: PlacedPod, slot: int) -> bool:
+        priority = pod.shape.priority
+        return any(one.shape.priority < priority for one in self._cache.pods_on(self._columns.names[slot]))
 
     def _yielded(
         self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]

@@ -346,7 +346,7 @@ class Promised:
     """
 
     name = "NominatedPods"
-    depends = Depends.USAGE | Depends.CENSUS
+    depends = Depends.USAGE
 
     def __init__(self, slots: Mapping[int, Counter[str]]) -> None:
         self.slots = slots

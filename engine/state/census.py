@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.state.columns import Columns
+from engine.state.counted import Counted
 from engine.state.labels import LabelColumn, grown
 from engine.state.pods import PlacedPod
 
@@ -49,7 +50,7 @@ class DomainCount:
             self.counts[code] += number
 
 
-class Census:
+class Census(Counted):
     """Counts the placed pods that a predicate selects.
 
     Attributes:
@@ -59,6 +60,7 @@ class Census:
     __slots__ = ("_domains", "by_slot", "columns", "selects")
 
     def __init__(self, columns: Columns, selects: Selects) -> None:
+        super().__init__()
         self.columns = columns
         self.selects = selects
         self.by_slot: NDArray[np.int64] = np.zeros(columns.capacity, dtype=np.int64)
@@ -76,6 +78,8 @@ class Census:
         if slot >= len(self.by_slot):
             self.by_slot = grown(self.by_slot, self.columns.capacity, 0)
         self.by_slot[slot] += number
+        if self.noticed is not None:
+            self.notice()
         for domain in self._domains.values():
             domain.add(slot, number)
 

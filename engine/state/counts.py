@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.state.columns import Columns
+from engine.state.counted import Counted
 from engine.state.labels import LabelColumn, grown
 
 Counts = NDArray[np.int64]
@@ -16,7 +17,7 @@ _KEPT: Final = 512
 """Changes that a log keeps; whoever is further behind recounts, which costs about as much as replaying these."""
 
 
-class SlotCounts:
+class SlotCounts(Counted):
     """A number for each slot, with a log of what was added.
 
     Attributes:
@@ -27,6 +28,7 @@ class SlotCounts:
     __slots__ = ("__weakref__", "_base", "_log", "by_slot", "columns", "total")
 
     def __init__(self, columns: Columns) -> None:
+        super().__init__()
         self.columns = columns
         self.by_slot: Counts = np.zeros(columns.capacity, dtype=np.int64)
         self.total = 0
@@ -50,6 +52,8 @@ class SlotCounts:
         self.by_slot[slot] += number
         self.total += number
         self._log.append((slot, number))
+        if self.noticed is not None:
+            self.notice()
         if len(self._log) > _KEPT:
             self._base += len(self._log)
             self._log.clear()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
+from engine.state.counted import Counted
 from engine.state.pods import PlacedPod
 
 
-class WorkloadPods:
+class WorkloadPods(Counted):
     """The pods of all workloads of one name in one namespace.
 
     Attributes:
@@ -20,6 +21,7 @@ class WorkloadPods:
     __slots__ = ("known", "slots", "version")
 
     def __init__(self, version: int) -> None:
+        super().__init__()
         self.known = 0
         self.slots: dict[int, int] = {}
         self.version = version
@@ -69,6 +71,7 @@ class Workloads:
             del workload.slots[placed.slot]
         if not before or not after:
             workload.version = next(self._versions)
+            workload.notice()
 
 
 def _name(placed: PlacedPod) -> tuple[str, str]:
