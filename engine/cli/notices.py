@@ -68,14 +68,19 @@ class Notices:
             self._event("PoliciesAccepted", f"the policies are good again: {rules} rules", EventType.NORMAL)
 
     def delays(self, trouble: DelayTrouble) -> None:
-        """The delay files have gone bad."""
+        """The source of delays has gone bad, or leaves something out."""
+        told = {"problems": trouble.message.splitlines()}
+        if trouble.partial:
+            log.warning("the %s are incomplete\n%s", trouble.source, trouble.message, extra=told)
+            return
         self._measured.delays_problems += 1
-        log.error(
-            "the changed delay files are bad; the last good delays stay in force\n%s",
-            trouble.message,
-            extra={"problems": trouble.message.splitlines()},
-        )
-        self._event("DelaysRejected", f"the last good delays stay in force; {trouble.message}")
+        if trouble.steady:
+            still = "the last good delays stay in force"
+            log.error("the changed %s are bad; %s\n%s", trouble.source, still, trouble.message, extra=told)
+        else:
+            still = "what was measured before holds until it is too old"
+            log.error("the %s cannot be had; %s\n%s", trouble.source, still, trouble.message, extra=told)
+        self._event("DelaysRejected", f"{still}; {trouble.message}")
 
     def _event(self, reason: str, message: str, type_: EventType = EventType.WARNING) -> None:
         if self.recorder is not None and self._pod is not None:

@@ -8,7 +8,7 @@ from functools import partial
 from engine.clock import Clock
 from engine.cluster.leader import Elector, Standing
 from engine.cluster.protocol import ResourceKind
-from engine.delay import DelayFileSource
+from engine.delay import DelaySource
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
 from engine.scheduler.scheduler import WATCHED
@@ -22,7 +22,7 @@ class Running:
     Attributes:
         loop: The loop.
         policies: Where its policies come from.
-        delay_files: Where its delays come from, None where there are none.
+        delay_source: Where its delays come from, None where there are none.
         elector: Whether it leads, None without an election.
         clock: Measures how long the deciding thread has been away.
         stuck: Seconds after which that is a fault.
@@ -30,7 +30,7 @@ class Running:
 
     loop: Loop
     policies: PolicySource
-    delay_files: DelayFileSource | None
+    delay_source: DelaySource | None
     elector: Elector | None
     clock: Clock
     stuck: float
@@ -57,8 +57,8 @@ class Running:
 
     @property
     def delays_good(self) -> bool:
-        """The same of the delay files."""
-        return self.delay_files is None or self.delay_files.trouble is None
+        """Whether the source of delays, as it was read last, can be used."""
+        return self.delay_source is None or self.delay_source.trouble is None
 
     @property
     def events_pending(self) -> int:
@@ -106,7 +106,16 @@ class Running:
         return "" if self.policies.good else "the files have errors; the last good policies are in force"
 
     def _delays(self) -> str:
-        return "" if self.delays_good else "the files are bad; the last good delays are in force"
+        source = self.delay_source
+        if source is None:
+            return ""
+        if source.trouble is not None and source.steady:
+            return "the files are bad; the last good delays are in force"
+        if source.trouble is not None:
+            age = source.age(self.clock.monotonic())
+            since = "since the start" if age is None else f"for {age:.0f} s"
+            return f"the {source.name} could not be had {since}: {source.trouble.splitlines()[0]}"
+        return "; ".join(source.doubts)
 
     def _election(self) -> str:
         return "" if self.elector is None else self.elector.trouble

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from engine.delay.files import complete, fingerprint, parse, read
 from engine.delay.map import DelayMap
 from engine.delay.problems import DelayFileError
+from engine.delay.protocol import DelayTrouble
 
 _Stat = tuple[int, int, int, int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class DelayTrouble:
-    """The files have gone bad, and the last good map stays in force. ``message`` has one line a problem."""
-
-    message: str
-
-
 class DelayFileSource:
-    """Watches the files of `engine.delay.load` and makes a new map where they have changed.
+    """A `DelaySource` that watches the files of `engine.delay.load` and makes a new map where they have changed.
 
     A look costs a ``stat`` of each file. ``stat`` follows symbolic links, so that a ConfigMap's swap of ``..data`` and
     an atomic rename both show; contents are read only where it differs, and parsed only where their hash differs.
@@ -33,7 +27,12 @@ class DelayFileSource:
         paths: The files.
         current: The last good map, None before the first.
         trouble: What is wrong now, None where all is well.
+        doubts: None: a file is taken as a whole or not at all.
     """
+
+    name: Final = "delay files"
+    steady: Final = True
+    doubts: Final[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -63,6 +62,7 @@ class DelayFileSource:
         self._seen: tuple[_Stat, ...] | None = None
         self._looked = float("-inf")
         self._hashed = float("-inf")
+        self._read_at: float | None = None
 
     def open(self, now: float) -> DelayMap:
         """The first map; at the start a bad file is an error and no trouble.
@@ -73,7 +73,7 @@ class DelayFileSource:
         paths = complete(self.paths)
         self._seen, self._looked, self._hashed = _stats(paths), now, now
         self.current = parse(paths, read(paths))
-        self.trouble = None
+        self.trouble, self._read_at = None, now
         return self.current
 
     def refresh(self, now: float) -> DelayMap | None:
@@ -100,7 +100,7 @@ class DelayFileSource:
         self._seen, self._hashed = before, now
         version = fingerprint(contents)
         if self.current is not None and version == self.current.version:
-            self.trouble, self._bad = None, ""
+            self.trouble, self._bad, self._read_at = None, "", now
             return None
         if version == self._bad:
             return None
@@ -110,8 +110,24 @@ class DelayFileSource:
             self._report(str(error))
             self._bad = version
             return None
-        self.current, self.trouble, self._bad = fresh, None, ""
+        self.current, self.trouble, self._bad, self._read_at = fresh, None, "", now
         return fresh
+
+    def age(self, now: float) -> float | None:
+        """Seconds since the files' contents were read; how old what they say is, they don't tell."""
+        return None if self._read_at is None else now - self._read_at
+
+    def ages(self, origin: str, now: float) -> None:  # noqa: ARG002  (the protocol's)
+        """None: a file holds until it is changed."""
+        return
+
+    def age(self, now: float) -> float | None:
+        """Seconds since the files' contents were read; how old what they say is, they don't tell."""
+        return None if self._hashed == float("-inf") else now - self._hashed
+
+    def ages(self, origin: str, now: float) -> None:  # noqa: ARG002  (the protocol's)
+        """None: a file holds until it is changed."""
+        return
 
     def _report(self, message: str) -> None:
         if message == self.trouble:

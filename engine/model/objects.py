@@ -243,6 +243,14 @@ class SchedulingGate(Struct, frozen=True):
     name: str = ""
 
 
+class PodResourceClaim(Struct, frozen=True):
+    """A claim of devices that the pod uses: one that is there, or one that is made for it from a template."""
+
+    name: str = ""
+    resource_claim_name: str | None = None
+    resource_claim_template_name: str | None = None
+
+
 class PodSpec(Struct, frozen=True):
     """What the pod asks for."""
 
@@ -259,7 +267,7 @@ class PodSpec(Struct, frozen=True):
     resources: ResourceRequirements | None = None
     scheduling_gates: tuple[SchedulingGate, ...] | None = None
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] | None = None
-    resource_claims: tuple[dict[str, object], ...] | None = None
+    resource_claims: tuple[PodResourceClaim, ...] | None = None
     volumes: tuple[Volume, ...] | None = None
     host_network: bool | None = None
 
@@ -283,6 +291,13 @@ class ContainerStatus(Struct, frozen=True):
     resources: ResourceRequirements | None = None
 
 
+class PodClaimStatus(Struct, frozen=True):
+    """The claim that was made from a template; none where the template turned out to ask for nothing."""
+
+    name: str = ""
+    resource_claim_name: str | None = None
+
+
 class PodStatus(Struct, frozen=True):
     """Where the pod is in its life."""
 
@@ -295,6 +310,7 @@ class PodStatus(Struct, frozen=True):
     allocated_resources: dict[str, str | int | float] | None = None
     nominated_node_name: str = ""
     start_time: datetime | None = None
+    resource_claim_statuses: tuple[PodClaimStatus, ...] | None = None
 
 
 class Pod(Struct, frozen=True):
@@ -343,12 +359,20 @@ class ContainerImage(Struct, frozen=True):
     size_bytes: int = 0
 
 
+class NodeAddress(Struct, frozen=True):
+    """How a node can be reached."""
+
+    type: str = ""
+    address: str = ""
+
+
 class NodeStatus(Struct, frozen=True):
     """What a node offers and how it is."""
 
     allocatable: dict[str, str | int | float] | None = None
     conditions: tuple[Condition, ...] | None = None
     images: tuple[ContainerImage, ...] | None = None
+    addresses: tuple[NodeAddress, ...] | None = None
 
 
 class Node(Struct, frozen=True):

@@ -4,7 +4,7 @@
 
     reflector (pods) ──┐                                   ┌──▶ binder threads ──▶ bindings
     reflector (nodes) ─┼──▶ inbox ──▶ the deciding thread ─┤
-    refresher ─────────┘      ▲                            └──▶ recorder threads ──▶ events, conditions
+    policies, delays ──┘      ▲                            └──▶ recorder threads ──▶ events, conditions
                               └────────── results ◀────────────────┘
 
 Where there is an election, all of it runs from the start, but only the leader decides.
@@ -26,9 +26,11 @@ from engine.binder.recorder import Repeats
 from engine.clock import Clock
 from engine.cluster.api import ApiCluster
 from engine.cluster.leader import Elector, Standing
-from engine.cluster.reflector import Reflector
+from engine.cluster.protocol import ResourceKind
+from engine.cluster.reflector import Deleted, Reflector, Synced, Update, Upserted
 from engine.compile import Plan
-from engine.delay import DelayFileSource, DelayMap
+from engine.delay import DelayMap, DelaySource, NodeAddresses
+from engine.model.objects import Node
 from engine.placement import Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
@@ -61,10 +63,11 @@ class Loop:
         plan: The policies at the start.
         delays: The delays at the start.
         policies: Where changed policies come from.
-        delay_files: Where changed delays come from; None where there are none.
+        delay_source: Where changed delays come from; None where there are none.
         clock: The time.
         elector: Says whether we may decide; None where there is only one of us.
         metrics: Takes counts and durations.
+        addresses: Is told of the nodes' addresses, where the source of delays needs them.
 
     Attributes:
         scheduler: What decides.
@@ -80,15 +83,17 @@ class Loop:
         plan: Plan,
         delays: DelayMap | None,
         policies: PolicySource,
-        delay_files: DelayFileSource | None,
+        delay_source: DelaySource | None,
         clock: Clock,
         elector: Elector | None = None,
         metrics: Metrics = UNMEASURED,
+        addresses: NodeAddresses | None = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._policies = policies
-        self._delay_files = delay_files
+        self._delay_source = delay_source
+        self._addresses = addresses
         self._clock = clock
         self._elector = elector
         self._metrics = metrics
@@ -131,10 +136,15 @@ class Loop:
         self.lost = False
         self._counted = float("-inf")
         self._threads = [
-            self._thread(f"watch-{kind.value}", Reflector(cluster, kind, self._inbox.put, clock).run)
+            self._thread(f"watch-{kind.value}", Reflector(cluster, kind, self._sink(kind), clock).run)
             for kind in WATCHED
         ]
-        self._threads.append(self._thread("refresher", self._refresh))
+        self._threads.append(self._thread("policies", self._refresh))
+        if delay_source is not None:
+            # Apart, for a source that is asked over the network may keep us waiting.
+            self._threads.append(
+                self._thread("delays", lambda stop: self._refresh_delays(delay_source, stop))
+            )
         if elector is not None:
             self._threads.append(self._thread("elector", lambda stop: elector.run(stop, self._wake)))
 
@@ -246,24 +256,46 @@ class Loop:
 
     def _refresh(self, stop: threading.Event) -> None:
         while not stop.wait(_REFRESH_SECONDS):
-            now = self._clock.monotonic()
             try:
-                plan = self._policies.refresh(now)
+                plan = self._policies.refresh(self._clock.monotonic())
                 if plan is not None:
                     self._inbox.put(PlanChanged(plan))
-                if self._delay_files is not None:
-                    self._refresh_delays(self._delay_files, now)
             except Exception:  # a fault of ours must not end the refreshing
-                log.exception("reading policies and delays again failed unexpectedly")
+                log.exception("reading policies again failed unexpectedly")
 
-    def _refresh_delays(self, files: DelayFileSource, now: float) -> None:
-        was_bad = files.trouble is not None
-        delays = files.refresh(now)
-        if delays is not None:
-            log.info("delays changed: %d endpoints", len(delays.names))
-            self._inbox.put(DelaysChanged(delays))
-        elif was_bad and files.trouble is None:
-            log.info("the delay files are good again, and say what is in force")
+    def _refresh_delays(self, source: DelaySource, stop: threading.Event) -> None:
+        while not stop.wait(_REFRESH_SECONDS):
+            was_bad, before = source.trouble is not None, source.current
+            try:
+                delays = source.refresh(self._clock.monotonic())
+            except Exception:  # a fault of ours must not end the refreshing
+                log.exception("reading delays again failed unexpectedly")
+                continue
+            if delays is not None:
+                news = source.steady or before is None or len(before.names) != len(delays.names)
+                level = logging.INFO if news else logging.DEBUG
+                log.log(level, "delays changed: %d endpoints", len(delays.names))
+                self._inbox.put(DelaysChanged(delays))
+            if was_bad and source.trouble is None and (delays is None or not source.steady):
+                log.info("the %s are good again, and say what is in force", source.name)
+
+    def _sink(self, kind: ResourceKind) -> Callable[[Update], object]:
+        """Where what a watch tells goes: to the inbox, and the nodes' addresses also to who needs them at once."""
+        if kind is not ResourceKind.NODES or self._addresses is None:
+            return self._inbox.put
+        addresses = self._addresses
+
+        def sink(update: Update) -> None:
+            match update:
+                case Upserted(Node() as node):
+                    addresses.put(node.name, [one.address for one in node.status.addresses or ()])
+                case Deleted(Node() as node):
+                    addresses.remove(node.name)
+                case Synced():
+                    addresses.complete = True
+            self._inbox.put(update)
+
+        return sink
 
     def _thread(self, name: str, run: Callable[[threading.Event], None]) -> threading.Thread:
         return threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
