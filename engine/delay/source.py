@@ -121,14 +121,6 @@ class DelayFileSource:
         """None: a file holds until it is changed."""
         return
 
-    def age(self, now: float) -> float | None:
-        """Seconds since the files' contents were read; how old what they say is, they don't tell."""
-        return None if self._hashed == float("-inf") else now - self._hashed
-
-    def ages(self, origin: str, now: float) -> None:  # noqa: ARG002  (the protocol's)
-        """None: a file holds until it is changed."""
-        return
-
     def _report(self, message: str) -> None:
         if message == self.trouble:
             return
