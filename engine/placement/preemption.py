@@ -232,10 +232,10 @@ class Preemptor:
         found: list[tuple[Rank, Candidate]] = []
         unprotected = False
         for slot in slots.tolist():
-            if slot in kept:
+            yielding = nominations.yielding(pod, columns.names[slot])
+            if not yielding and slot in kept:  # what is kept knows of no promises
                 room = kept[slot]
             else:
-                yielding = nominations.yielding(pod, columns.names[slot])
                 candidate = (
                     self._suppose(pod, evaluation, slot, (), reasons)
                     if any(one.shape.terms for one in yielding)

@@ -183,6 +183,19 @@ def test_while_its_victims_leave_a_pod_preempts_nobody_else() -> None:
     )
 
 
+def test_each_of_many_equal_pods_gets_room_of_its_own() -> None:
+    world = World(node("e1", "3"), node("e2", "3"))
+    for number in range(6):
+        world.add(pod(f"old{number}", "low", grace=60))
+    world.until(10)
+    for number in range(5):
+        world.add(pod(f"new{number}", "high"))
+    world.until(12)
+    assert sum(world.leaving(f"old{number}") for number in range(6)) == 5
+    world.until(80)
+    assert all(world.node_of(f"new{number}") for number in range(5))
+
+
 def test_a_restart_in_the_middle_goes_on() -> None:
     world = World(node("e1", "1"), node("e2", "1"))
     world.add(pod("old-1", "low", grace=60), pod("old-2", "low", grace=60))
