@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from engine.cli.command import Command
+from engine.cli.delay_sources import delay_source
 from engine.cli.inputs import fail, plan_of, read_settings
 from engine.cli.logs import set_up
 from engine.cli.notices import Notices, own_pod
@@ -19,7 +20,7 @@ from engine.clock import Clock, SystemClock
 from engine.cluster.api import ApiCluster, connect
 from engine.cluster.errors import ApiError, ClusterError, ConfigurationError
 from engine.cluster.leader import Elector, LeaseTerms, fresh_identity
-from engine.delay import DelayFileError, DelayFileSource
+from engine.delay import DelayFileError, NodeAddresses
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
 from engine.serving import HealthServer, Measurements, ServerError, make_registry
@@ -47,7 +48,11 @@ _FILE = click.Path(path_type=Path)
     help="Policies; may be repeated.",
 )
 @click.option(
-    "--delays", type=_FILE, multiple=True, metavar="FILE", help="Delay files: a table, or matrix and names."
+    "--delays",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Delay files: a table, or matrix and names. Other sources: delays.source in the settings.",
 )
 @click.option("--settings", type=_FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
 @click.option(
@@ -84,11 +89,10 @@ def run(
     source = PolicySource(policies, notices.policies)
     plan = plan_of(source.open(clock.monotonic()))
     measured.plan_in_force(len(plan.policy.rules))
-    delay_files = DelayFileSource(
-        delays, period=chosen.delays.period, glance=chosen.delays.glance, on_trouble=notices.delays
-    )
+    addresses = NodeAddresses()
+    delays_from = delay_source(chosen, delays, addresses, clock, notices.delays)
     try:
-        delay_map = delay_files.open(clock.monotonic()) if delays else None
+        delay_map = delays_from.open(clock.monotonic()) if delays_from is not None else None
     except DelayFileError as error:
         fail(str(error))
     if delay_map is not None:
@@ -96,12 +100,13 @@ def run(
     cluster = _connected(kubeconfig, context)
     log.info("%d rules in force", len(plan.policy.rules), extra={"rules": len(plan.policy.rules)})
     elector = _elector(cluster, chosen.leader, clock)
-    files = delay_files if delays else None
     server = None
     try:
-        loop = Loop(cluster, chosen, plan, delay_map, source, files, clock, elector, measured)
+        loop = Loop(
+            cluster, chosen, plan, delay_map, source, delays_from, clock, elector, measured, addresses
+        )
         notices.recorder = loop.recorder
-        running = Running(loop, source, files, elector, clock, chosen.server.stuck)
+        running = Running(loop, source, delays_from, elector, clock, chosen.server.stuck)
         server = _server(chosen.server, running, measured)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())

@@ -181,7 +181,35 @@ def _build(document: Document) -> tuple[Settings, list[_Trouble]]:
             line = document.line((name, low)) if low in document.value[name] else document.line((name, high))
             sentence = f"{name}.{low}: {text(below)} is {longer} than {name}.{high}, {text(above)}; change one of them"
             found.append((line, sentence))
+    if not found:
+        found += _delay_troubles(document, settings)
     return settings, found
+
+
+def _delay_troubles(document: Document, settings: Settings) -> Iterator[_Trouble]:
+    """What the chosen source of delays lacks."""
+    delays = settings.delays
+    if delays.source == "files":
+        return
+    needed = {
+        "goldpinger": {"goldpinger.url": settings.goldpinger.url},
+        "prometheus": {
+            "prometheus.url": settings.prometheus.url,
+            "prometheus.query": settings.prometheus.query,
+        },
+        "probe": {"probe.service": settings.probe.service, "probe.keyFile": settings.probe.key_file},
+    }[delays.source]
+    line = document.line(("delays", "source"))
+    for key, value in needed.items():
+        if not value:
+            yield line, f"delays.source: {delays.source} needs {key}; write it, or choose another source"
+    if delays.max_age < delays.period:
+        key = "maxAge" if "maxAge" in document.value["delays"] else "period"
+        yield (
+            document.line(("delays", key)),
+            f"delays.maxAge: {text(delays.max_age)} is shorter than delays.period, {text(delays.period)}, so that "
+            "nothing would count until it is measured again; change one of them",
+        )
 
 
 def _convert(setting: Setting, value: Any) -> Any:

@@ -17,6 +17,16 @@ _PORT = r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]?\d{1,4})"
 ADDRESS_PATTERN = rf"^(none|([-a-zA-Z0-9.]+|\[[0-9a-fA-F:.]+\]):{_PORT})$"
 """Where to listen: a host, or an IPv6 address in brackets, and a port."""
 
+URL_PATTERN = r"^(https?://[-a-zA-Z0-9._~:/@%\[\]]+)?$"
+"""A server's base, without a query; or nothing."""
+
+ENDPOINT_PATTERN = rf"^(([-a-zA-Z0-9.]+|\[[0-9a-fA-F:.]+\]):{_PORT})?$"
+"""A host and a port, or nothing."""
+
+PATH_PATTERN = r"^[^\n\r\t]{0,4096}$"
+LABEL_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+QUERY_PATTERN = r"^[\s\S]{0,16384}$"
+
 IDENTITY_PATTERN = r"^[-a-zA-Z0-9._:@/]{0,128}$"
 """What may stand in a Lease as its holder, without blanks, so that it is one word in a log."""
 
@@ -125,14 +135,19 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class DelaySettings:
-    """How delays are kept fresh."""
+    """Where delays come from, and how they are kept fresh. See docs/delays.md."""
 
+    source: str = _choice(
+        "files",
+        ("files", "goldpinger", "prometheus", "probe"),
+        "What measures: files that --delays names, a Goldpinger, a Prometheus, or Berth's own probes.",
+    )
     period: float = _duration(
         60.0,
         1.0,
         86_400.0,
-        "How often the delay files' contents are compared with what is in force, whatever their timestamps say: some "
-        "network file systems serve old ones.",
+        "How often what measures is asked. With files: how often their contents are compared with what is in force, "
+        "whatever their timestamps say, for some network file systems serve old ones.",
     )
     glance: float = _duration(
         5.0,
@@ -140,6 +155,98 @@ class DelaySettings:
         3600.0,
         "How often their timestamps are looked at, which costs microseconds; a changed file is in force after so long "
         "at most.",
+    )
+    max_age: float = _duration(
+        300.0,
+        1.0,
+        86_400.0,
+        "What was measured longer ago counts as unmeasured, so that a limit on it refuses the node. Five periods "
+        "outlast a restart of what measures. Files hold until they are changed.",
+    )
+    window: int = _integer(
+        3,
+        1,
+        100,
+        "How many measurements of a pair count. Of three, one spike moves nobody, and a change that lasts is seen at "
+        "the second.",
+    )
+    percentile: int = _integer(
+        50,
+        1,
+        100,
+        "Which of them is taken, by nearest rank: 50 the median, 100 the largest. Higher means slower back to less.",
+    )
+    timeout: float = _duration(
+        10.0,
+        0.1,
+        300.0,
+        "How long connecting to what measures, and each wait for more of its answer, may take. Goldpinger asks all its "
+        "pods first.",
+    )
+    token_file: str = _text(
+        "",
+        PATH_PATTERN,
+        "/var/run/secrets/tokens/prometheus",
+        "A file with a bearer token for Goldpinger or Prometheus, read for each request; empty for none.",
+    )
+    ca_file: str = _text(
+        "",
+        PATH_PATTERN,
+        "/etc/berth/ca.crt",
+        "The certificates that their https is checked against; empty for the system's.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GoldpingerSettings:
+    """The Goldpinger that delays.source names."""
+
+    url: str = _text(
+        "",
+        URL_PATTERN,
+        "http://goldpinger.default:80",
+        "Its Service; any of its pods asks all others.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """The Prometheus that delays.source names."""
+
+    url: str = _text(
+        "", URL_PATTERN, "http://prometheus.monitoring:9090", "The base of its API, without /api/v1."
+    )
+    query: str = _text(
+        "",
+        QUERY_PATTERN,
+        "avg by (source, target) (ping_rtt_seconds)",
+        "An instant query that yields one value for each measured pair.",
+    )
+    from_label: str = _text(
+        "source",
+        LABEL_PATTERN,
+        "source",
+        "The label of a value that holds the node at one end: its name, or its address with or without a port.",
+    )
+    to_label: str = _text("target", LABEL_PATTERN, "target", "The label that holds the other.")
+    unit: str = _choice("s", ("s", "ms", "us"), "The values' unit. Prometheus' own convention is seconds.")
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """Berth's own probes, where delays.source names them. See docs/probe.md."""
+
+    service: str = _text(
+        "",
+        ENDPOINT_PATTERN,
+        "berth-probe.kube-system:10270",
+        "The headless Service of the probes, with their port: its name resolves to all of them.",
+    )
+    key_file: str = _text(
+        "",
+        PATH_PATTERN,
+        "/etc/berth/probe/key",
+        "The key that the probes share: what they answer is checked with it.",
     )
 
 
@@ -306,6 +413,9 @@ class Settings:
     binder: BinderSettings = dataclasses.field(default_factory=BinderSettings)
     queue: QueueSettings = dataclasses.field(default_factory=QueueSettings)
     delays: DelaySettings = dataclasses.field(default_factory=DelaySettings)
+    goldpinger: GoldpingerSettings = dataclasses.field(default_factory=GoldpingerSettings)
+    prometheus: PrometheusSettings = dataclasses.field(default_factory=PrometheusSettings)
+    probe: ProbeSettings = dataclasses.field(default_factory=ProbeSettings)
     events: EventSettings = dataclasses.field(default_factory=EventSettings)
     log: LogSettings = dataclasses.field(default_factory=LogSettings)
     leader: LeaderSettings = dataclasses.field(default_factory=LeaderSettings)
@@ -317,6 +427,9 @@ SECTIONS: dict[str, type] = {
     "binder": BinderSettings,
     "queue": QueueSettings,
     "delays": DelaySettings,
+    "goldpinger": GoldpingerSettings,
+    "prometheus": PrometheusSettings,
+    "probe": ProbeSettings,
     "events": EventSettings,
     "log": LogSettings,
     "leader": LeaderSettings,

@@ -47,7 +47,26 @@ FULL = {
     "shutdownGrace": "1s500ms",
     "binder": {"workers": 16, "attempts": 2, "deadline": "1min", "volumeTimeout": "2min"},
     "queue": {"backoffInitial": "500ms", "backoffMax": "1h"},
-    "delays": {"period": "2min", "glance": "1s"},
+    "delays": {
+        "source": "prometheus",
+        "period": "2min",
+        "glance": "1s",
+        "maxAge": "10min",
+        "window": 5,
+        "percentile": 80,
+        "timeout": "3s",
+        "tokenFile": "token",
+        "caFile": "ca.crt",
+    },
+    "goldpinger": {"url": "http://goldpinger"},
+    "prometheus": {
+        "url": "https://prometheus:9090/base",
+        "query": "rtt",
+        "fromLabel": "a",
+        "toLabel": "b",
+        "unit": "ms",
+    },
+    "probe": {"service": "berth-probe.kube-system:10270", "keyFile": "key"},
     "events": {"capacity": 1000, "repeat": "1h"},
     "log": {"level": "debug", "format": "json"},
     "leader": {
@@ -93,7 +112,10 @@ def test_every_setting_can_be_set(tmp_path: Path, indent: int | str | None) -> N
         ),
         pytest.param(
             "delays:\n  foo: 1\n",
-            ["s.yaml:2: delays.foo: unknown key; there are period, glance"],
+            [
+                "s.yaml:2: delays.foo: unknown key; there are source, period, glance, maxAge, window, percentile, "
+                "timeout, tokenFile, caFile"
+            ],
             id="unknown",
         ),
         pytest.param(
@@ -230,6 +252,30 @@ def test_every_setting_can_be_set(tmp_path: Path, indent: int | str | None) -> N
             "server:\n  address: |\n    localhost:80\n",
             ["s.yaml:2: server.address: ends in a line break; take it away"],
             id="address-line-break",
+        ),
+        pytest.param(
+            "delays:\n  source: prometheus\n",
+            [
+                "s.yaml:2: delays.source: prometheus needs prometheus.query; write it, or choose another source",
+                "s.yaml:2: delays.source: prometheus needs prometheus.url; write it, or choose another source",
+            ],
+            id="source-without-its-settings",
+        ),
+        pytest.param(
+            "goldpinger: {url: http://g}\ndelays:\n  period: 10min\n  source: goldpinger\n",
+            [
+                "s.yaml:3: delays.maxAge: 5min is shorter than delays.period, 10min, so that nothing would count "
+                "until it is measured again; change one of them"
+            ],
+            id="too-old-before-the-next",
+        ),
+        pytest.param(
+            "goldpinger:\n  url: goldpinger:80\n",
+            [
+                "s.yaml:2: goldpinger.url: 'goldpinger:80' is not what is expected here; "
+                "write it like http://goldpinger.default:80"
+            ],
+            id="url",
         ),
         pytest.param("a: [", ["s.yaml:2:1: not YAML: did not find expected node content"], id="no-yaml"),
         pytest.param("seed: 1\nseed: 2", ["s.yaml:2:1: seed stands there already in line 1; keep one"], id="twice"),

@@ -1,0 +1,67 @@
+"""Which source of delays the settings and the command line name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.cli.inputs import fail
+from engine.clock import Clock
+from engine.delay import DelayFileSource, DelaySource, DelayTrouble, MeasuredSource, NodeAddresses, Terms
+from engine.delay.goldpinger import Goldpinger
+from engine.delay.prometheus import Prometheus
+from engine.delay.web import Web
+from engine.settings import DelaySettings, Settings
+
+
+def delay_source(
+    settings: Settings,
+    files: Sequence[Path],
+    addresses: NodeAddresses,
+    clock: Clock,
+    on_trouble: Callable[[DelayTrouble], None] | None = None,
+) -> DelaySource | None:
+    """The source; None where there is none (no files). Exits where files are given that nobody would read.
+
+    Args:
+        settings: All of them.
+        files: What ``--delays`` names.
+        addresses: The nodes', for sources that name hosts by them.
+        clock: The time.
+        on_trouble: Told of changes for the worse.
+    """
+    delays = settings.delays
+    if delays.source == "files":
+        if not files:
+            return None
+        return DelayFileSource(files, period=delays.period, glance=delays.glance, on_trouble=on_trouble)
+    if files:
+        fail(
+            f"delays.source is {delays.source}, so --delays would not be read; leave it out, or set delays.source: files"
+        )
+    terms = Terms(delays.period, delays.max_age, delays.window, float(delays.percentile))
+    match delays.source:
+        case "goldpinger":
+            fetch = Goldpinger(_web(settings.goldpinger.url, delays), addresses, clock.now)
+            return MeasuredSource(fetch, "delays of Goldpinger", terms, on_trouble=on_trouble)
+        case "prometheus":
+            chosen = settings.prometheus
+            query = Prometheus(
+                _web(chosen.url, delays),
+                chosen.query,
+                chosen.from_label,
+                chosen.to_label,
+                chosen.unit,
+                addresses,
+            )
+            return MeasuredSource(query, "delays of Prometheus", terms, on_trouble=on_trouble)
+    raise AssertionError(delays.source)
+
+
+def _web(url: str, delays: DelaySettings) -> Web:
+    return Web(
+        url,
+        timeout=delays.timeout,
+        token_file=Path(delays.token_file) if delays.token_file else None,
+        ca_file=Path(delays.ca_file) if delays.ca_file else None,
+    )
