@@ -19,6 +19,7 @@ from engine.compile.subject import Moment, PodSelector, PodSubject, holds, opera
 from engine.compile.telling import FactsOf
 from engine.constraints.image_locality import ImageLocality
 from engine.constraints.inter_pod_affinity import InterPodAffinity, InterPodAffinityScore
+from engine.constraints.named_nodes import NamedNodes
 from engine.constraints.nodes import (
     NodeAffinity,
     NodeAffinityScore,
@@ -242,6 +243,9 @@ def stock_filters(
     filters: list[Filter | GlobalFilter] = []
     if shape.unsupported:
         filters.append(Unsupported(shape, columns))
+    named = NamedNodes.names(shape)
+    if named:
+        filters.append(NamedNodes(named, columns))
     filters += [NodeUnschedulable(shape, columns), TaintToleration(shape, columns)]
     if NodeAffinity.applies(shape):
         filters.append(NodeAffinity(shape, columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
@@ -79,13 +79,16 @@ def generate(seed: int) -> Generated:
         if random.random() < 0.5:
             counted = SelectingSpec(LabelSelector({"app": random.choice("ab")}))
             cluster.makers.append(kind(Identity("made", NAMESPACES[0]), counted))
+    names = [node.name for node in cluster.nodes]
     for number in range(random.randint(0, 12)):
-        made = pod(random, f"old-{seed}-{number}", 0.5)
-        on = random.choice(cluster.nodes).metadata.name
+        made = pod(random, f"old-{seed}-{number}", 0.5, names)
+        on = random.choice(names)
         cluster.running.append(replace(made, spec=replace(made.spec, node_name=on)))
         if random.random() < 0.15:
             cluster.leaving.add(made.metadata.name)
-    cluster.pending = [pod(random, f"new-{seed}-{number}", 0.8) for number in range(random.randint(3, 7))]
+    cluster.pending = [
+        pod(random, f"new-{seed}-{number}", 0.8, names) for number in range(random.randint(3, 7))
+    ]
     return cluster
 
 
@@ -112,6 +115,8 @@ def node(random: Random, name: str) -> Node:
         "memory": random.choice(("1Gi", "2Gi", "8Gi")),
         "pods": random.choice(("110", "110", "110", "3")),
     }
+    if random.random() < 0.4:
+        allocatable["example.com/gpu"] = random.choice(("1", "2"))
     return Node(
         ObjectMeta(name=name, labels=labels or None),
         NodeSpec(unschedulable=random.random() < 0.07, taints=tuple(taints) or None),
@@ -119,7 +124,7 @@ def node(random: Random, name: str) -> Node:
     )
 
 
-def pod(random: Random, name: str, richness: float) -> Pod:
+def pod(random: Random, name: str, richness: float, nodes: Sequence[str]) -> Pod:
     """A pod; the richer, the more it asks for."""
 
     def perhaps(chance: float, make: Callable[[Random], Made]) -> Made | None:
@@ -127,18 +132,27 @@ def pod(random: Random, name: str, richness: float) -> Pod:
 
     labels = {key: random.choice(("a", "a", "b")) for key in ("app", "tier") if random.random() < 0.8}
     owner = perhaps(0.4, _owner)
-    affinity = Affinity(perhaps(0.4, _to_nodes), perhaps(0.45, _to_pods), perhaps(0.45, _to_pods))
+    affinity = Affinity(
+        perhaps(0.4, lambda random: _to_nodes(random, nodes)),
+        perhaps(0.45, _to_pods),
+        perhaps(0.45, _to_pods),
+    )
     requests: dict[str, str | int | float] = {}
     if random.random() < 0.7:
         requests["cpu"] = random.choice(("100m", "300m", "700m"))
     if random.random() < 0.5:
         requests["memory"] = random.choice(("64Mi", "300Mi", "900Mi"))
-    port = perhaps(0.2, lambda random: ContainerPort(random.choice((8080, 8081)), container_port=80))
+    if random.random() < 0.1:
+        requests["example.com/gpu"] = "1"
+    limits = {
+        name: value for name, value in requests.items() if "/" in name
+    }  # no more and no less than requested
+    port = perhaps(0.3, _port)
     main = Container(
         name="main",
         image=random.choice(IMAGES),
-        resources=ResourceRequirements(requests) if requests else None,
-        ports=(replace(port, container_port=port.host_port),) if port else None,
+        resources=ResourceRequirements(requests, limits or None) if requests else None,
+        ports=(port,) if port else None,
     )
     return Pod(
         ObjectMeta(
@@ -149,6 +163,7 @@ def pod(random: Random, name: str, richness: float) -> Pod:
         ),
         PodSpec(
             containers=(main,),
+            init_containers=perhaps(0.3, _initial),
             node_selector=perhaps(0.15, lambda random: {"rack": random.choice("12")}),
             affinity=affinity if affinity != Affinity() else None,
             tolerations=perhaps(0.3, _tolerations),
@@ -174,7 +189,38 @@ def _tolerations(random: Random) -> tuple[Toleration, ...]:
     )
 
 
-def _to_nodes(random: Random) -> NodeAffinity:
+def _port(random: Random) -> ContainerPort:
+    number = random.choice((8080, 8081))
+    address, protocol = random.choice(("", "", "10.0.0.1", "10.0.0.2")), random.choice(("TCP", "TCP", "UDP"))
+    return ContainerPort(number, address, protocol, number)
+
+
+def _initial(random: Random) -> tuple[Container, ...]:
+    return tuple(
+        Container(
+            name=f"initial-{number}",
+            image=random.choice(IMAGES),
+            resources=ResourceRequirements({"cpu": random.choice(("200m", "800m"))}),
+            restart_policy=random.choice((None, "Always")),
+        )
+        for number in range(random.randint(1, 2))
+    )
+
+
+def _to_nodes(random: Random, nodes: Sequence[str]) -> NodeAffinity:
+    if random.random() < 0.2:
+        terms = [
+            NodeSelectorTerm(
+                (Requirement(ZONE, "Exists"),) if random.random() < 0.3 else None,
+                (
+                    Requirement(
+                        "metadata.name", random.choice(("In", "In", "NotIn")), (random.choice(nodes),)
+                    ),
+                ),
+            )
+            for _ in range(random.randint(1, 2))
+        ]
+        return NodeAffinity(NodeSelector(tuple(terms)))
     zones = Requirement(ZONE, random.choice(("In", "NotIn")), random.choice((("z1",), ("z1", "z2"), ("z3",))))
     term = NodeSelectorTerm((random.choice((zones, zones, Requirement("rack", "Exists"))),))
     wanted = NodeSelectorTerm((Requirement(ZONE, "In", (random.choice(("z1", "z2")),)),))

@@ -163,6 +163,8 @@ TERMS: dict[str, tuple[list[NodeSelectorTerm], bool]] = {
 
 @pytest.mark.parametrize(("terms", "matches"), TERMS.values(), ids=TERMS)
 def test_required_affinity(terms: list[NodeSelectorTerm], matches: bool) -> None:
+    # Beside a term for another node, so that the terms do not name all nodes, which is told in other words.
+    terms = [*terms, field("metadata.name", "NotIn", "n")]
     check(pod(required=terms), node("n", LABELS), None if matches else MISMATCH)
 
 

@@ -168,6 +168,23 @@ def affinity(pod: Pod, node: Node) -> bool:
     return required is None or any(term(selected, node) for selected in required.node_selector_terms)
 
 
+def named_nodes(pod: Pod) -> set[str]:
+    """The nodes that every term of the required affinity names; none where some term leaves it open."""
+    of_nodes = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    required = of_nodes.required_during_scheduling_ignored_during_execution if of_nodes else None
+    found: set[str] = set()
+    for selected in required.node_selector_terms if required else ():
+        naming = [
+            set(field.values or ())
+            for field in selected.match_fields or ()
+            if (field.key, field.operator) == ("metadata.name", "In")
+        ]
+        if not naming:
+            return set()
+        found |= set.intersection(*naming)
+    return found
+
+
 def host_ports(pod: Pod) -> list[tuple[str, int, str]]:
     containers = [*(pod.spec.containers or ()), *filter(sidecar, pod.spec.init_containers or ())]
     return [

@@ -145,7 +145,10 @@ def highest(totals: dict[str, Fraction] | dict[str, int]) -> set[str]:
 
 
 def stock_filters(world: World, pod: Pod) -> list[Filter]:
-    filters = [
+    filters = []
+    if named := kubernetes.named_nodes(pod):
+        filters.append(Filter("NodeAffinity", lambda node, _: node.name in named))
+    filters += [
         Filter("NodeUnschedulable", lambda node, _: kubernetes.unschedulable(pod, node)),
         Filter("TaintToleration", lambda node, _: kubernetes.taints(pod, node)),
     ]
