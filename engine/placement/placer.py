@@ -168,7 +168,7 @@ class Placer:
             helped_by=helped_by,
             preemption=self._make_room(pod, requirements, tried) if preempt and nodes else None,
             hint=hint(
-                self._plan.key(subject),
+                (self._plan.key(subject), len(tried)),
                 (pod.shape.requests.get("cpu", 0), pod.shape.requests.get("memory", 0)),
                 [refusals for _, _, refusals in tried],
                 requirements.origins,

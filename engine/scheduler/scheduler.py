@@ -44,14 +44,13 @@ from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.scheduler.room import RoomMaker
 from engine.scheduler.volumes import TIMEOUT_SECONDS, PodVolumes
+from engine.scheduler.waiters import Free
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.state.pods import Phase, PlacedPod
 
 log = logging.getLogger(__name__)
 
-_FREED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY
-_PLACED: Final = Depends.CENSUS | Depends.DELAY
 WATCHED: Final = (
     ResourceKind.NAMESPACES,
     ResourceKind.SERVICES,
@@ -137,6 +136,7 @@ class Scheduler:
         self._synced: set[ResourceKind] = set()
         self._trouble: dict[ResourceKind, str] = {}
         self._binding: dict[PodKey, _UnderWay] = {}
+        self._promises_seen = cache.nominations.dropped.version
         self._volumes = PodVolumes(cache, queue, binder, self._bound, volume_timeout)
         self._room: RoomMaker | None = None
         if clearer is not None:
@@ -172,6 +172,7 @@ class Scheduler:
         """Take in one message. Trouble with one object is logged and stops nothing else."""
         try:
             self._handle(message)
+            self._unpromised(self._clock.now())
         except Exception:  # a fault of ours with one object must not cost all others their scheduler
             self._metrics.erred()
             log.exception("taking in %s failed unexpectedly", _about(message))
@@ -188,7 +189,7 @@ class Scheduler:
             case Deleted(Node() as node):
                 self._cache.remove_node(node.name)
                 self._volumes.node_gone(node.name, now)
-                self._queue.wake(Depends.NODE | Depends.CENSUS | Depends.DELAY, now)
+                self._queue.wake(Depends.CENSUS | Depends.DELAY, now)  # one node less is no place
             case Upserted(Namespace() as namespace):
                 if self._cache.put_namespace(namespace.metadata.name, namespace.metadata.labels or {}):
                     self._queue.wake(Depends.CENSUS, now)
@@ -243,18 +244,17 @@ class Scheduler:
         except RequestError as error:
             log.warning("pod %s is left out: %s", key, error, extra={"pod": str(key)})
             return
-        if placed.slot != was_on:
-            self._queue.wake(_PLACED if placed.slot >= 0 else _FREED, now)
-        elif placed.slot >= 0 and placed.requests != held:  # resized, and perhaps smaller
-            self._queue.wake(_FREED, now)
-        elif placed.slot >= 0 and (
-            placed.shape is not shape or was_leaving != (placed.phase is Phase.TERMINATING)
-        ):  # other labels, or no longer counted in a spread
-            self._queue.wake(_PLACED, now)
+        if (
+            placed.slot != was_on
+            or placed.requests != held  # resized, and perhaps smaller
+            or placed.shape is not shape  # other labels
+            or was_leaving != (placed.phase is Phase.TERMINATING)  # no longer counted in a spread
+        ):
+            self._moved(was_on, placed.slot, now)
         if placed.phase is not Phase.ASSUMED and self._volumes.drop(key):
             self._binding.pop(key, None)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
-            self._queue.remove(key)
+            self._queue.remove(key, now)
             if self._room is not None:
                 self._room.drop(key)
         elif key in self._queue:
@@ -267,17 +267,16 @@ class Scheduler:
         return pod.spec.scheduler_name in self._names and not pod.spec.scheduling_gates
 
     def _pod_gone(self, pod: Pod, now: float) -> None:
-        self._queue.remove(pod.key)
+        self._queue.remove(pod.key, now)
         if self._volumes.drop(pod.key):
             self._binding.pop(pod.key, None)
         placed = self._cache.pod(pod.key)
-        held = placed is not None and placed.slot >= 0
+        was_on = placed.slot if placed is not None else -1
         self._cache.remove_pod(pod.key)
         if self._room is not None:
             self._room.drop(pod.key)
             self._room.left(pod.key, now)
-        if held:
-            self._queue.wake(_FREED, now)
+        self._moved(was_on, -1, now)
 
     def _node(self, node: Node, now: float) -> None:
         try:
@@ -285,8 +284,34 @@ class Scheduler:
         except NodeError as error:
             log.warning("%s; the node is left as it was known", error, extra={"node": node.name})
             return
-        if changed:
-            self._queue.wake(Depends.NODE | Depends.USAGE | Depends.CENSUS | Depends.DELAY, now)
+        slot = self._cache.columns.slot(node.name)
+        if changed and slot is not None:
+            self._queue.node_changed(slot, self._free(slot), now)
+
+    def _moved(self, left: int, came: int, now: float) -> None:
+        """A pod left a slot, or came to one (-1 for none), or is not what it was there."""
+        if left < 0 and came < 0:
+            return
+        self._queue.pods_moved(now)
+        if left >= 0:
+            self._queue.freed(left, self._free(left), now)
+        if came >= 0:
+            self._queue.filled(came, now)
+
+    def _free(self, slot: int) -> Free:
+        """What a node has free for pods of a priority, with what lower ones hold where those could be taken away."""
+        columns = self._cache.columns
+        cpu, memory = (columns.allocatable_pair[:, slot] - columns.used_pair[:, slot]).tolist()
+        pods = list(self._cache.pods_on(columns.names[slot])) if self._room is not None else []
+
+        def free(priority: int) -> tuple[int, int]:
+            lower = [one.requests for one in pods if one.shape.priority < priority]
+            return (
+                cpu + sum(requests.get("cpu", 0) for requests in lower),
+                memory + sum(requests.get("memory", 0) for requests in lower),
+            )
+
+        return free
 
     def resume(self) -> None:
         """Go on where another instance left off: pods that it found unschedulable have been waiting since then.
@@ -319,12 +344,17 @@ class Scheduler:
             return False
         placed = self._cache.pod(queued.key)
         if placed is None or placed.phase is not Phase.QUEUED or self._volumes.holds(placed):
+            self._queue.let_go(queued, self._clock.now())
             return True
         now = self._clock.now()
         began = self._clock.monotonic()
         waited = 0.0 if queued.waiting_since is None else max(0.0, now - queued.waiting_since) * 1000
         try:
+            if not self._worth_trying(placed, queued, now):
+                self._queue.asleep(queued, now)
+                return True
             decision = self._place(placed, now, waited)
+            self._queue.only_supposed()
             self._metrics.decided(decision, self._clock.monotonic() - began)
             if self._observer is not None:
                 self._observer.decided(placed, decision, now)
@@ -342,11 +372,36 @@ class Scheduler:
         if self._room is not None:
             self._room.drop(queued.key)
         self._cache.assume(queued.key, node, decision.volumes)
-        self._queue.wake(_PLACED, now)
+        self._queue.placed(queued, now)
+        self._moved(-1, placed.slot, now)
+        self._unpromised(now)
         self._binding[queued.key] = _UnderWay(
             queued, _assigned(placed, decision), began, self._clock.monotonic()
         )
         self._binder.submit(Assignment(queued.key, node, decision.volumes))
+
+    def _unpromised(self, now: float) -> None:
+        """Promises that were taken back, or kept elsewhere, leave room."""
+        changes = self._cache.nominations.dropped
+        if changes.version == self._promises_seen:
+            return
+        slots = changes.since(self._promises_seen)
+        self._promises_seen = changes.version
+        for slot in range(self._cache.columns.size) if slots is None else slots:
+            if self._cache.columns.alive[slot]:
+                self._queue.freed(slot, self._free(slot), now)
+
+    def _worth_trying(self, placed: PlacedPod, queued: QueuedPod, now: float) -> bool:
+        """Whether what happened could help the pod, on a closer look."""
+        causes = self._queue.causes(queued)
+        if causes is None:
+            return True
+        preempt = (
+            self._room is not None
+            and not self._room.waits(placed.key)
+            and placed.pod.spec.preemption_policy != "Never"
+        )
+        return self._placer.worth_trying(placed, now, causes, preempt)
 
     def _place(self, placed: PlacedPod, now: float, waited: float) -> Decision:
         room = self._room
@@ -369,7 +424,7 @@ class Scheduler:
 
     def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
-        self._queue.failed(queued, now, decision.helped_by, retry_at)
+        self._queue.failed(queued, now, decision.helped_by, retry_at, decision.hint)
         if self._room is not None and decision.preemption is not None:
             self._room.begin(placed, decision.preemption, now)
         message = decision.message()
@@ -379,7 +434,7 @@ class Scheduler:
 
     def _erred(self, placed: PlacedPod, queued: QueuedPod, error: Exception, now: float) -> None:
         self._metrics.erred()
-        self._queue.remove(queued.key)  # wherever the fault left it
+        self._queue.remove(queued.key, now)  # wherever the fault left it
         self._binding.pop(queued.key, None)
         self._cache.forget(queued.key)
         log.exception("placing pod %s failed unexpectedly", placed.key, extra={"pod": str(placed.key)})
@@ -409,8 +464,11 @@ class Scheduler:
             told = under_way.told if under_way is not None else ""
             self._event(key, EventType.NORMAL, "Scheduled", "Binding", told, now)
             return
+        held = self._cache.pod(key)
+        was_on = held.slot if held is not None else -1
         self._cache.forget(key)
-        self._queue.wake(_FREED, now)
+        if held is None or held.slot < 0:
+            self._moved(was_on, -1, now)
         if result.outcome is Outcome.STOPPED:
             return
         log.info(

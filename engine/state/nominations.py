@@ -17,16 +17,16 @@ class Nominations:
     """Nominated pods. A node need not be known.
 
     Attributes:
-        changes: The slots where a nomination came or went.
+        dropped: The slots where a nomination was taken back, or kept, so that others may have the room.
     """
 
-    __slots__ = ("_by_node", "_columns", "_node_of", "changes")
+    __slots__ = ("_by_node", "_columns", "_node_of", "dropped")
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._by_node: dict[str, dict[PodKey, PlacedPod]] = {}
         self._node_of: dict[PodKey, str] = {}
-        self.changes = ChangeLog()
+        self.dropped = ChangeLog()
 
     def __len__(self) -> int:
         """How many pods are nominated."""
@@ -59,7 +59,6 @@ class Nominations:
         if node:
             self._node_of[pod.key] = node
             self._by_node.setdefault(node, {})[pod.key] = pod
-            self._touch(node)
 
     def drop(self, key: PodKey) -> None:
         """The pod is nominated no longer."""
@@ -73,9 +72,6 @@ class Nominations:
         del pods[key]
         if not pods:
             del self._by_node[node]
-        self._touch(node)
-
-    def _touch(self, node: str) -> None:
         slot = self._columns.slot(node)
         if slot is not None:
-            self.changes.touch(slot)
+            self.dropped.touch(slot)

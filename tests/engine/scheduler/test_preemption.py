@@ -173,8 +173,10 @@ def test_while_its_victims_leave_a_pod_preempts_nobody_else() -> None:
     world.until(10)
     world.add(pod("new", "high"))
     world.until(12)
-    world.cluster.label_node("e1", {"some": "label"})  # wakes it
-    world.cluster.label_node("e2", {"some": "label"})
+    world.cluster.label_node("e1", {"some": "label"})
+    world.until(40)
+    assert len(world.told("FailedScheduling", "new")) == 1, "it is not even tried"
+    world.simulation.swap_plan(world.simulation.placer.plan)
     world.until(60)
     assert [world.leaving(name) for name in ("old-1", "old-2")].count(True) == 1
     assert len(world.told("Preempted")) == 1
