@@ -1,6 +1,7 @@
 """Microseconds from a pod to its node where pods ask of each other: affinity, anti-affinity, spread.
 
-Measured is the processor time of the thread that decides, so that others on the machine matter little. Each decision follows a bind, so that all counts have to be brought up to date, and is for a pod of the same template.
+Measured is the processor time of the thread that decides, so that others on the machine matter little. Each decision
+follows a bind, so that all counts have to be brought up to date, and is for a pod of the same template.
 Run as ``python -m tests.benchmarks.bench_affinity [--nodes 5000] [--placed 5000]``.
 """
 
