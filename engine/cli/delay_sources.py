@@ -37,7 +37,8 @@ def delay_source(
         return DelayFileSource(files, period=delays.period, glance=delays.glance, on_trouble=on_trouble)
     if files:
         fail(
-            f"delays.source is {delays.source}, so --delays would not be read; leave it out, or set delays.source: files"
+            f"delays.source is {delays.source}, so --delays would not be read; "
+            "leave it out, or set delays.source: files"
         )
     terms = Terms(delays.period, delays.max_age, delays.window, float(delays.percentile))
     match delays.source:

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from engine.delay.addresses import NodeAddresses, canonical
-from engine.delay.doubts import Doubts
+from engine.delay.doubts import UNREADABLE, Doubts
 from engine.delay.map import MAX_MS
 from engine.delay.measured import Measurements, NotYet, SourceError
 from engine.delay.web import Web, without_secrets
@@ -74,14 +74,14 @@ class _RawResponse(msgspec.Struct):
 
 class _RawAnswer(msgspec.Struct):
     responses: dict[str, msgspec.Raw]
-    hosts: msgspec.Raw | None = None
+    hosts: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
 
 
 _decode: Final = msgspec.json.Decoder(_Answer).decode
 _decode_raw: Final = msgspec.json.Decoder(_RawAnswer).decode
 _decode_response: Final = msgspec.json.Decoder(_RawResponse).decode
 _decode_peer: Final = msgspec.json.Decoder(_Peer).decode
-_decode_hosts: Final = msgspec.json.Decoder(list[_Host]).decode
+_decode_hosts: Final = msgspec.json.Decoder(list[_Host] | None).decode
 
 
 class Goldpinger:
@@ -116,35 +116,34 @@ class Goldpinger:
     def _answer(self, body: bytes, doubts: Doubts) -> _Answer:
         try:
             return _decode(body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return self._careful(body, doubts)
 
     def _careful(self, body: bytes, doubts: Doubts) -> _Answer:
         """What can be used of an answer of which a part cannot: one pod's nonsense is not another's."""
         try:
             raw = _decode_raw(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise SourceError(f"{self._place}: no answer of Goldpinger's: {error}; check the URL") from None
         answer = _Answer({})
         for pod, text in raw.responses.items():
             place = f"responses.{pod}"
             try:
                 response = _decode_response(text)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 doubts.add("answers that cannot be read", f"{place}: {error}")
                 continue
             peers: dict[str, _Peer] = {}
             for peer, inner in (response.response.pods or {} if response.response else {}).items():
                 try:
                     peers[peer] = _decode_peer(inner)
-                except msgspec.MsgspecError as error:
+                except UNREADABLE as error:
                     doubts.add("answers that cannot be read", f"{place}.response.podResults.{peer}: {error}")
             answer.responses[pod] = _Response(response.host_ip, response.ok, response.error, _Check(peers))
-        if raw.hosts is not None:
-            try:
-                answer.hosts = _decode_hosts(raw.hosts)
-            except msgspec.MsgspecError as error:
-                doubts.add("answers that cannot be read", f"hosts: {error}")
+        try:
+            answer.hosts = _decode_hosts(raw.hosts)
+        except UNREADABLE as error:
+            doubts.add("answers that cannot be read", f"hosts: {error}")
         return answer
 
     def _measurements(self, answer: _Answer, doubts: Doubts) -> Measurements:
@@ -197,7 +196,7 @@ class Goldpinger:
                 targets.append(there)
                 milliseconds.append(value)
                 ages.append(_age(peer.measured, moment))
-        if not origins and answer.responses and doubts:
+        if not origins and doubts:
             raise SourceError("\n".join(doubts.sentences()))
         return Measurements(origins, targets, milliseconds, ages, doubts.sentences())
 

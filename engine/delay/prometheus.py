@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from engine.delay.addresses import NodeAddresses, host_of
-from engine.delay.doubts import Doubts
+from engine.delay.doubts import UNREADABLE, Doubts
 from engine.delay.map import MAX_MS
 from engine.delay.measured import Measurements, NotYet, SourceError
 from engine.delay.values import name_complaint
@@ -88,7 +88,7 @@ class Prometheus:
     def _samples(self, body: bytes, doubts: Doubts) -> list[tuple[int, _Sample]]:
         try:
             answer = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise SourceError(f"{self._place}: no answer of Prometheus': {error}; check the URL") from None
         if answer.status != "success" or answer.data is None:
             kind = answer.error_type or answer.status
@@ -102,17 +102,17 @@ class Prometheus:
             doubts.add("warnings", warning)
         try:
             return list(enumerate(_decode_samples(answer.data.result)))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             pass
         try:
             raw = _decode_raw_samples(answer.data.result)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise SourceError(f"{self._place}: data.result: {error}; is it Prometheus?") from None
         samples = []
         for position, text in enumerate(raw):
             try:
                 samples.append((position, _decode_sample(text)))
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 doubts.add("values that cannot be read", f"data.result[{position}]: {error}")
         return samples
 

@@ -184,12 +184,12 @@ def _failed(shown: str, error: urllib3.exceptions.HTTPError, timeout: float) -> 
     match error:
         case urllib3.exceptions.NameResolutionError():
             return _Passing(f"{shown}: no such host; check the URL")
-        case urllib3.exceptions.TimeoutError():
-            return _Passing(f"{shown}: no answer within {timeout:g} s")
-        case urllib3.exceptions.NewConnectionError():
+        case urllib3.exceptions.NewConnectionError():  # which urllib3 counts among the timeouts
             cause = error.__cause__
             reason = (getattr(cause, "strerror", None) or "no connection").lower()
             return _Passing(f"{shown}: {reason}; is it running, and is the port right?")
+        case urllib3.exceptions.TimeoutError():
+            return _Passing(f"{shown}: no answer within {timeout:g} s")
         case urllib3.exceptions.SSLError():
             return SourceError(f"{shown}: TLS: {_reason(error)}; check the URL, or delays.caFile")
         case urllib3.exceptions.DecodeError() | urllib3.exceptions.InvalidHeader():
