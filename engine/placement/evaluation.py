@@ -154,10 +154,11 @@ class Evaluation:
         self._eligible_mask: Mask = np.zeros(0, dtype=np.bool_)
         self._eligible_seen = -1
         self._stamps: list[Stamp] = []
+        of_all = dict(self._globals)
         self._asked = [
-            (code, constraint)
+            (code, of_all.get(code), None if isinstance(constraint, GlobalFilter) else constraint)
             for code, constraint in enumerate(self._filters, 1)
-            if isinstance(constraint, GlobalFilter) or constraint.depends & _MOVED
+            if code in of_all or constraint.depends & _MOVED
         ]
         self.room: object | None = None
         """What a preemption keeps here, for as long as the vectors are kept."""
@@ -232,26 +233,26 @@ class Evaluation:
         """
         fixed = int(self._static[slot])
         where = np.array([slot])
-        for code, constraint in self._asked:
+        for code, of_all, of_one in self._asked:
             if code >= fixed:
                 break
-            if isinstance(constraint, GlobalFilter):
-                passes = constraint.passes_among(self._eligible(), self._eligible_version)
+            if of_all is not None:
+                passes = of_all.passes_among(self._eligible(), self._eligible_version)
                 if passes is not None and not passes[slot]:
                     return code
-            elif not constraint.passes(where)[0]:
+            elif of_one is not None and not of_one.passes(where)[0]:
                 return code
         return fixed
 
     def only_resources(self) -> bool:
         """Whether of all that pods on a node bear on, only the room for requests matters to this pod now."""
-        for _, constraint in self._asked:
-            if isinstance(constraint, GlobalFilter):
-                if constraint.passes_among(self._eligible(), self._eligible_version) is not None:
+        for _, of_all, of_one in self._asked:
+            if of_all is not None:
+                if of_all.passes_among(self._eligible(), self._eligible_version) is not None:
                     return False
-            elif isinstance(constraint, NodeResourcesFit):
+            elif of_one is None or isinstance(of_one, NodeResourcesFit):
                 continue
-            elif constraint.depends & ~(Depends.NODE | Depends.DELAY) or any(
+            elif of_one.depends & ~(Depends.NODE | Depends.DELAY) or any(
                 origin.moves for origin in self._origins
             ):
                 return False

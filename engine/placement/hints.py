@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.origins import Origin
-from engine.constraints.protocol import Counting, Depends
+from engine.constraints.protocol import Depends, counted
 from engine.state.counted import Counted
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def hint(
     usage = np.zeros(0, dtype=np.bool_)
     any_usage = False
     by_pods = Depends(0)
-    counted: dict[Counted, None] = {}
+    whose: dict[Counted, None] = {}
     for refusals in refused:
         codes = refusals.codes
         verdicts = np.zeros(len(refusals.filters) + 1, dtype=np.bool_)
@@ -69,16 +69,17 @@ def hint(
             if constraint.depends & Depends.USAGE and constraint.name not in _ROOM:
                 any_usage = True
             if constraint.depends & Depends.CENSUS:
-                if isinstance(constraint, Counting):
-                    counted.update(dict.fromkeys(constraint.counted()))
-                else:
+                told = counted(constraint)
+                if told is None:
                     by_pods |= Depends.CENSUS
+                else:
+                    whose.update(dict.fromkeys(told))
             if constraint.depends & Depends.DELAY:
                 for origin in origins:
                     where = origin.counted()
                     if where is not None:
-                        counted[where] = None
-    return Hint(group, *requests, np.packbits(usage), any_usage, by_pods, tuple(counted))
+                        whose[where] = None
+    return Hint(group, *requests, np.packbits(usage), any_usage, by_pods, tuple(whose))
 
 
 def _either(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:

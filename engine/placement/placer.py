@@ -15,7 +15,7 @@ from engine.compile.origins import Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSubject
-from engine.constraints.protocol import Depends, GlobalFilter, Slots, Vector
+from engine.constraints.protocol import Depends, Filter, GlobalFilter, Slots, Vector
 from engine.delay.map import DelayMap
 from engine.placement.decision import Decision, MeasuredLimit, Preemption, Refusals
 from engine.placement.evaluation import Evaluation, totals
@@ -39,12 +39,27 @@ _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 class _Kept:
     """What is kept of one kind of pods: its requirements, and the vectors of each stage that was needed so far."""
 
-    __slots__ = ("evaluations", "nbytes", "requirements")
+    __slots__ = ("_local", "evaluations", "nbytes", "requirements")
 
     def __init__(self, requirements: Requirements) -> None:
         self.requirements = requirements
+        self._local: list[tuple[Filter, bool]] | None = None
         self.evaluations: dict[int, Evaluation] = {}
         self.nbytes = _REQUIREMENTS_BYTES
+
+    def local(self) -> list[tuple[Filter, bool]]:
+        """The filters that judge a node by itself and hold in every stage, each with whether by what runs there."""
+        if self._local is None:
+            requirements = self.requirements
+            waived = frozenset[str]().union(*(stage.waived for stage in requirements.stages))
+            self._local = [
+                (constraint, bool(constraint.depends & Depends.USAGE))
+                for constraint in (*requirements.kubernetes, *requirements.policies)
+                if not isinstance(constraint, GlobalFilter)
+                and not constraint.depends & _ELSEWHERE
+                and constraint.name not in waived
+            ]
+        return self._local
 
 
 class Placer:
@@ -187,7 +202,8 @@ class Placer:
             preempt: Whether room that pods of lower priority hold counts as free.
         """
         self._moment.now = now
-        requirements = self._requirements(PodSubject.of(pod, now)).requirements
+        kept = self._requirements(PodSubject.of(pod, now))
+        requirements = kept.requirements
         if requirements.trouble is not None or any(one.missing() for one in requirements.needed):
             return False
         where = np.array([slot for slot in slots if slot < self._columns.size], dtype=np.int64)
@@ -195,16 +211,9 @@ class Placer:
         lower = np.array(
             [preempt and self._anybody_below(pod, slot) for slot in where.tolist()], dtype=np.bool_
         )
-        waived = frozenset[str]().union(*(stage.waived for stage in requirements.stages))
-        for constraint in (*requirements.kubernetes, *requirements.policies):
-            if (
-                isinstance(constraint, GlobalFilter)
-                or constraint.depends & _ELSEWHERE
-                or constraint.name in waived
-            ):
-                continue
+        for constraint, by_use in kept.local():
             passes = constraint.passes(where)
-            mask = mask & (passes | lower if constraint.depends & Depends.USAGE else passes)
+            mask = mask & (passes | lower if by_use else passes)
             if not mask.any():
                 return False
         return bool(mask.any())
