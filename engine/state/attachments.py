@@ -51,6 +51,7 @@ class Attachments:
         self._uses: dict[int, Counter[ClaimName]] = {}
         self._csi_nodes: dict[str, CSINode] = {}
         self._attached: dict[str, dict[str, VolumeAttachment]] = {}
+        self._attached_to: dict[str, Counter[str]] = {}
         self._dirty: set[int] = set()
         self._nodes_seen = -1
         self._handles: dict[int, frozenset[Handle]] = {}
@@ -83,20 +84,43 @@ class Attachments:
 
     def put_attachment(self, item: VolumeAttachment) -> None:
         """Take over what is attached to a node."""
-        self._attached.setdefault(item.spec.node_name, {})[item.metadata.name] = item
+        on_node = self._attached.setdefault(item.spec.node_name, {})
+        known = on_node.get(item.metadata.name)
+        if known is not None:
+            self.remove_attachment(known)
+            on_node = self._attached.setdefault(item.spec.node_name, {})
+        on_node[item.metadata.name] = item
+        volume = item.spec.source.persistent_volume_name
+        if volume:
+            self._attached_to.setdefault(volume, Counter())[item.spec.node_name] += 1
         self._touch(item.spec.node_name)
 
     def remove_attachment(self, item: VolumeAttachment) -> None:
         """Something is detached."""
         on_node = self._attached.get(item.spec.node_name, {})
-        if on_node.pop(item.metadata.name, None) is not None:
-            if not on_node:
-                del self._attached[item.spec.node_name]
-            self._touch(item.spec.node_name)
+        known = on_node.pop(item.metadata.name, None)
+        if known is None:
+            return
+        if not on_node:
+            del self._attached[item.spec.node_name]
+        volume = known.spec.source.persistent_volume_name
+        if volume:
+            nodes = self._attached_to[volume]
+            nodes[item.spec.node_name] -= 1
+            if not nodes[item.spec.node_name]:
+                del nodes[item.spec.node_name]
+                if not nodes:
+                    del self._attached_to[volume]
+        self._touch(item.spec.node_name)
 
     def touch(self, slots: Iterable[int]) -> None:
         """Handles of claims that are used there changed."""
         self._dirty.update(slots)
+
+    def touch_volume(self, name: str) -> None:
+        """The handle of a volume changed that may be attached."""
+        for node in self._attached_to.get(name, ()):
+            self._touch(node)
 
     def touch_all(self) -> None:
         """Handles of any claims changed."""

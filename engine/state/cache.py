@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from engine.model.devices import DeviceBindings, device_uses
 from engine.model.objects import Node, Pod, PodKey
 from engine.model.requests import pod_requests, scoring_requests
 from engine.model.shape import Shape, ShapeTable
@@ -26,6 +27,7 @@ from engine.state.budgets import Budgets
 from engine.state.census import Census, Selects
 from engine.state.changes import ChangeLog
 from engine.state.columns import Columns
+from engine.state.devices import Devices
 from engine.state.memberships import Grouping, Memberships
 from engine.state.namespaces import Namespaces
 from engine.state.nominations import Nominations
@@ -45,6 +47,7 @@ class Cache:
         memberships: What services and workloads say belongs together.
         tallies: Counts of placed pods that affinity and spread ask for, and the terms that placed pods hold.
         volumes: Storage, and who uses it.
+        devices: Devices, and who has them.
         budgets: Which pods should not be taken from their nodes.
         nominations: Which pending pods have a node promised.
         starts: The slots of pods whose start time became known, or changed.
@@ -57,6 +60,7 @@ class Cache:
         self.memberships = Memberships()
         self.tallies = Tallies(self.columns, self.namespaces)
         self.volumes = Volumes(self.columns)
+        self.devices = Devices(self.columns)
         self.budgets = Budgets()
         self.nominations = Nominations(self.columns)
         self.starts = ChangeLog()
@@ -137,16 +141,20 @@ class Cache:
         """
         shape = self._shapes.intern(pod)
         requests, scoring = _held(pod, shape)
+        claims = claims_of(pod)
         key = pod.key
         placed = self._pods.get(key)
         if placed is None:
-            placed = PlacedPod(pod, key, shape, requests, scoring, Phase.QUEUED, claims_of(pod))
+            placed = PlacedPod(pod, key, shape, requests, scoring, Phase.QUEUED, claims)
+            placed.devices = device_uses(pod)
             self._pods[key] = placed
             self.workloads.add(placed)
             self._move(placed, pod.spec.node_name, _phase(pod))
             self._nominated(placed, "")
             return placed
         told = placed.pod.status.nominated_node_name
+        if pod.spec.resource_claims:
+            placed.devices = device_uses(pod)
         node, phase = pod.spec.node_name, _phase(pod)
         if not node and placed.phase is Phase.ASSUMED and phase is not Phase.TERMINATING:
             # The binding is on its way: what came is an older word, or a change of something else.
@@ -156,6 +164,7 @@ class Cache:
         # A policy may count pods by their restarts, so those are part of what is counted.
         same = (
             placed.shape is shape
+            and placed.claims == claims
             and placed.requests == requests
             and placed.scoring == scoring
             and placed.pod.restarts == pod.restarts
@@ -175,7 +184,7 @@ class Cache:
             self.workloads.remove(placed)
             placed.shape = shape
             self.workloads.add(placed)
-        placed.pod, placed.requests, placed.scoring = pod, requests, scoring
+        placed.pod, placed.requests, placed.scoring, placed.claims = pod, requests, scoring, claims
         self._move(placed, node, phase)
         self._nominated(placed, told)
         return placed
@@ -186,6 +195,7 @@ class Cache:
         if placed is not None:
             self._move(placed, "", placed.phase)
             self.volumes.forget(key)
+            self.devices.forget(key)
             self.workloads.remove(placed)
             self.nominations.drop(key)
         return placed
@@ -209,13 +219,20 @@ class Cache:
 
     # Our own decisions
 
-    def assume(self, key: PodKey, node: str, volumes: VolumeBindings | None = None) -> None:
+    def assume(
+        self,
+        key: PodKey,
+        node: str,
+        volumes: VolumeBindings | None = None,
+        devices: DeviceBindings | None = None,
+    ) -> None:
         """Count the pod on the node at once, so that the next decision sees it.
 
         Args:
             key: The pod.
             node: Its node.
             volumes: What its claims get there; None where they have all, or it has none.
+            devices: What its claims of devices get there; likewise.
 
         Raises:
             KeyError: The pod is not known.
@@ -227,11 +244,15 @@ class Cache:
         self._move(placed, node, Phase.ASSUMED)
         if volumes is not None:
             self.volumes.assume(key, volumes)
+        if devices is not None:
+            self.devices.assume(key, devices)
         self.nominations.drop(key)
 
     def forget(self, key: PodKey) -> None:
         """Take back an assumption whose bind failed. A pod that was confirmed meanwhile stays where it is."""
         placed = self._pods.get(key)
+        # What claims got is assumed until they say so themselves, wherever their pod is by then.
+        self.devices.forget(key)
         if placed is not None and placed.phase is Phase.ASSUMED:
             self._move(placed, "", Phase.QUEUED)
             self.volumes.forget(key)
@@ -240,11 +261,11 @@ class Cache:
     # Suppositions
 
     def lift(self, placed: PlacedPod) -> None:
-        """Count a pod on its node no longer, and nothing else. For `engine.state.supposition` only, which undoes it."""
+        """Count a pod on its node no longer, and nothing else. For those who suppose, and undo it."""
         self._unsettle(placed)
 
     def lower(self, placed: PlacedPod, slot: int) -> None:
-        """Count a pod in a slot, and nothing else. For `engine.state.supposition` only, which undoes it."""
+        """Count a pod in a slot, and nothing else. For those who suppose, and undo it."""
         self._settle(placed, slot)
 
     # Counting

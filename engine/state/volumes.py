@@ -65,6 +65,7 @@ class Volumes:
         self._volumes: dict[str, PersistentVolume] = {}
         self._by_class: dict[str, dict[str, PersistentVolume]] = {}
         self._reserved: dict[ClaimName, set[str]] = {}
+        self._naming: dict[str, set[ClaimName]] = {}
         self._classes: dict[str, StorageClass] = {}
         self._drivers: dict[str, CSIDriver] = {}
         self._capacities: dict[str, dict[ClaimName, CSIStorageCapacity]] = {}
@@ -157,10 +158,12 @@ class Volumes:
         """
         match item:
             case PersistentVolumeClaim():
-                known = self._claims.get(item.name)
-                if not _news(known, item):
+                if not _news(self._claims.get(item.name), item):
                     return False
+                self._remove_claim(item.name)
                 self._claims[item.name] = item
+                if item.spec.volume_name:
+                    self._naming.setdefault(item.spec.volume_name, set()).add(item.name)
                 assumed = self._made.get(item.name)
                 if assumed is not None and (item.spec.volume_name or item.selected_node == assumed[0]):
                     del self._made[item.name]
@@ -193,8 +196,8 @@ class Volumes:
         name = item.metadata.name
         match item:
             case PersistentVolumeClaim():
-                if self._claims.pop(item.name, None) is not None:
-                    self._touch_claim(item.name)
+                self._remove_claim(item.name)
+                self._touch_claim(item.name)
             case PersistentVolume():
                 self._remove_volume(name)
             case StorageClass():
@@ -215,6 +218,14 @@ class Volumes:
                 self.attachments.remove_attachment(item)
         self.version += 1
 
+    def _remove_claim(self, name: ClaimName) -> None:
+        known = self._claims.pop(name, None)
+        if known is not None and known.spec.volume_name:
+            naming = self._naming[known.spec.volume_name]
+            naming.discard(name)
+            if not naming:
+                del self._naming[known.spec.volume_name]
+
     def _put_volume(self, item: PersistentVolume) -> None:
         name = item.metadata.name
         self._remove_volume(name, gone=False)
@@ -224,10 +235,10 @@ class Volumes:
         if reference is not None:
             claim = ClaimName(reference.namespace, reference.name)
             self._reserved.setdefault(claim, set()).add(name)
-            self._touch_claim(claim)
             assumed = self._given.get(name)
             if assumed is not None and item.is_for(assumed[0]) and reference.uid:
                 self._take_back_volume(name)
+        self._touch_volume(name)
         self.pool_version += 1
 
     def _remove_volume(self, name: str, gone: bool = True) -> None:
@@ -244,10 +255,15 @@ class Volumes:
             self._reserved[claim].discard(name)
             if not self._reserved[claim]:
                 del self._reserved[claim]
-            self._touch_claim(claim)
         if gone:
             self._take_back_volume(name)
+            self._touch_volume(name)
             self.pool_version += 1
+
+    def _touch_volume(self, name: str) -> None:
+        for claim in self._naming.get(name, ()):
+            self._touch_claim(claim)
+        self.attachments.touch_volume(name)
 
     def _touch_claim(self, name: ClaimName) -> None:
         self.attachments.touch(self._users.get(name, ()))
