@@ -174,7 +174,9 @@ class Waiters:
         if not rows.any():
             return rows
         priorities = np.unique(self._priority[rows])
-        cpu, memory = np.array([free(priority) for priority in priorities.tolist()], dtype=np.int64).T
+        # Who asks for nothing of a resource passes where more of it is used than there is.
+        room = np.array([free(priority) for priority in priorities.tolist()], dtype=np.int64)
+        cpu, memory = np.maximum(room, 0).T
         at = np.minimum(np.searchsorted(priorities, self._priority), len(priorities) - 1)
         roomy: NDArray[np.bool_] = rows & (self._cpu <= cpu[at]) & (self._memory <= memory[at])
         return roomy
