@@ -1,7 +1,8 @@
 """Round-trip times between named endpoints, as rows of milliseconds.
 
-Two representations stand behind one class: a dense matrix, where every pair is measured, and a sparse table in
-compressed rows (CSR), where few origins see many nodes: 100,000 names never become 100,000² cells.
+Representations that stand behind one class: a dense matrix, where every pair is measured; a sparse table in compressed
+rows (CSR), where few origins see many nodes: 100,000 names never become 100,000² cells; and such a table with estimates
+for the rest (`engine.delay.estimates`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,24 @@ _CACHE_BYTES = 64 * 2**20
 """What the expanded rows of a sparse map may take: 80 origins at 100,000 names."""
 
 
-class _Rows(Protocol):
-    def row(self, origin: int) -> Milliseconds: ...
+class Rows(Protocol):
+    """Where a map's numbers are; endpoints are positions."""
 
-    def cell(self, origin: int, target: int) -> float: ...
+    def row(self, origin: int) -> Milliseconds:
+        """See `DelayMap.row`."""
+        ...
 
-    def measured(self) -> NDArray[np.bool_]: ...
+    def errors(self, origin: int) -> Milliseconds | None:  # noqa: ARG002  (for who estimates)
+        """See `DelayMap.errors`."""
+        return None
+
+    def cell(self, origin: int, target: int) -> float:
+        """One entry of a row, NaN where there is none."""
+        ...
+
+    def measured(self) -> NDArray[np.bool_]:
+        """See `DelayMap.measured`."""
+        ...
 
 
 class DelayMap:
@@ -49,7 +62,7 @@ class DelayMap:
     def __init__(
         self,
         names: Sequence[str],
-        rows: _Rows,
+        rows: Rows,
         version: str,
         *,
         warnings: Sequence[str] = (),
@@ -95,7 +108,7 @@ class DelayMap:
             )
         _check_range(given)
         if version is None:
-            version = _hash(names, given)
+            version = digest(names, given)
         warnings = _diagonal_warnings(names, np.diagonal(given), source)
         return cls(names, _Dense(given), version, warnings=warnings, source=source, lines=lines)
 
@@ -138,10 +151,10 @@ class DelayMap:
         if left.size and not 0 <= min(left.min(), right.min()) <= max(left.max(), right.max()) < len(names):
             raise ValueError("an origin or target is no position in names")
         if version is None:
-            version = _hash(names, left, right, value)
+            version = digest(names, left, right, value)
         own = left == right
         warnings = _diagonal_warnings([names[position] for position in left[own]], value[own], source)
-        rows = _Sparse(len(names), left[~own], right[~own], value[~own])
+        rows = SparseRows(len(names), left[~own], right[~own], value[~own])
         return cls(names, rows, version, warnings=warnings, source=source, lines=lines)
 
     @classmethod
@@ -189,13 +202,24 @@ class DelayMap:
 
         Returns:
             Shape (len(names),), milliseconds, NaN where unmeasured, read-only and shared: the same row may be handed
-            out again. None where the map does not know ``origin``.
+            out again. None where the map does not know ``origin``. What is estimated stands there with its error
+            added: a limit that it meets is met unless the estimate is worse than it says.
         """
         position = self._index.get(origin)
         return None if position is None else self._rows.row(position)
 
+    def errors(self, origin: str) -> Milliseconds | None:
+        """How much of each value of the row is an estimate's error.
+
+        Returns:
+            Shape (len(names),), milliseconds, read-only: 0 where the value was measured, NaN where there is none. None
+            where the whole row was measured, or the map does not know ``origin``.
+        """
+        position = self._index.get(origin)
+        return None if position is None else self._rows.errors(position)
+
     def between(self, origin: str, target: str) -> float | None:
-        """The round trip between two endpoints, None where one is unknown or nobody has measured it."""
+        """The round trip between two endpoints as `row` has it, None where one is unknown or nobody has measured it."""
         left, right = self._index.get(origin), self._index.get(target)
         if left is None or right is None:
             return None
@@ -214,7 +238,7 @@ class DelayMap:
         return f"{self._source}:{self._lines[position]}"
 
 
-class _Dense:
+class _Dense(Rows):
     """Every pair in memory, symmetric, so that a row is a view."""
 
     __slots__ = ("_cells",)
@@ -240,7 +264,7 @@ class _Dense:
         return known
 
 
-class _Sparse:
+class SparseRows(Rows):
     """Compressed rows: the neighbours of i are ``_targets[_starts[i]:_starts[i + 1]]``, ascending."""
 
     __slots__ = ("_cache", "_lock", "_room", "_size", "_starts", "_targets", "_values")
@@ -265,6 +289,7 @@ class _Sparse:
         self._lock = threading.Lock()
 
     def row(self, origin: int) -> Milliseconds:
+        """See `DelayMap.row`."""
         cached = self._cache.get(origin)
         if cached is not None:
             return cached
@@ -280,6 +305,7 @@ class _Sparse:
         return row
 
     def cell(self, origin: int, target: int) -> float:
+        """One entry of a row."""
         if origin == target:
             return 0.0
         start, end = int(self._starts[origin]), int(self._starts[origin + 1])
@@ -287,6 +313,7 @@ class _Sparse:
         return float(self._values[found]) if found < end and self._targets[found] == target else float("nan")
 
     def measured(self) -> NDArray[np.bool_]:
+        """See `DelayMap.measured`."""
         known: NDArray[np.bool_] = np.diff(self._starts) > 0
         return known
 
@@ -297,11 +324,12 @@ def _check_range(values: Milliseconds) -> None:
             raise ValueError(f"a round trip is 0 … {MAX_MS:.0f} ms")
 
 
-def _hash(names: Sequence[str], *arrays: NDArray[np.int64] | Milliseconds) -> str:
-    digest = hashlib.blake2b("\0".join(names).encode(), digest_size=16)
+def digest(names: Sequence[str], *arrays: NDArray[np.int64] | Milliseconds) -> str:
+    """A map's version, by what it is made of."""
+    whole = hashlib.blake2b("\0".join(names).encode(), digest_size=16)
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()
 
 
 def _diagonal_warnings(names: Sequence[str], values: Milliseconds, source: str) -> list[str]:
