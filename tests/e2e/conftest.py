@@ -11,11 +11,25 @@ from itertools import count
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.e2e.part import SCHEDULER, SECOND_SCHEDULER, Part
+from tests.controlplane.api import Object
+from tests.e2e.part import MEEK, POLICY, PRIORITIES, SCHEDULER, SECOND_SCHEDULER, Part
 from tests.engine.cluster.real import roles_for_berth
 from tests.engine.running.berth import Berth
 
 _NUMBERS = count(1)
+
+
+def _priority_classes() -> list[Object]:
+    return [
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "preemptionPolicy": "Never" if name == MEEK else "PreemptLowerPriority",
+        }
+        for name, value in PRIORITIES.items()
+    ]
 
 
 @pytest.fixture(scope="package")
@@ -23,11 +37,12 @@ def berth(full_control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFac
     """The scheduler. However its tests went, it had no fault of its own and ends as it is told to."""
     plane = full_control_plane
     plane.reset()
-    plane.apply(roles_for_berth())
+    plane.apply([*roles_for_berth(), *_priority_classes()])
     scheduler = Berth(
         plane,
         tmp_path_factory.mktemp("berth"),
         kubeconfig=plane.berth_kubeconfig,
+        policies=POLICY,
         settings={"schedulers": [SCHEDULER, SECOND_SCHEDULER]},
         env={"PYTHONWARNINGS": "error"},
     )

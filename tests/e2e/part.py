@@ -20,6 +20,22 @@ SECOND_SCHEDULER: Final = "berth-e2e-second"
 PART: Final = "e2e.example/part"
 """The label that tells the nodes of one part from all others."""
 
+LOW: Final = "e2e-low"
+MEEK: Final = "e2e-meek"
+MEDIUM: Final = "e2e-medium"
+HIGH: Final = "e2e-high"
+CRITICAL: Final = "system-cluster-critical"
+PRIORITIES: Final = {LOW: 1, MEEK: 10, MEDIUM: 100, HIGH: 1000}
+"""Priority classes. Pods of `MEEK` never preempt."""
+
+MARKED: Final = {"marked": "yes"}
+"""Pods with this label have to be on nodes with this label, says `POLICY`."""
+POLICY: Final = """\
+rule marked-nodes for pods where pod.labels["marked"] == "yes" {
+  require node.labels["marked"] == "yes"
+}
+"""
+
 UNSCHEDULABLE: Final = "Unschedulable"
 PATIENCE: Final = 30.0
 
@@ -54,6 +70,7 @@ class Part:
     def close(self) -> None:
         """Take everything away, without waiting for what controllers do in their own time."""
         api = self.plane.api
+        self.let_go()
         api.delete(f"/api/v1/namespaces/{self.namespace}")
         api.request("DELETE", f"{self._path}/pods", {"gracePeriodSeconds": 0})
         api.delete_all([*(f"/api/v1/nodes/{self.full(node)}" for node in self.nodes), *self._cleanups])
@@ -123,15 +140,19 @@ class Part:
         Args:
             name: Its name.
             within: Whether its nodeSelector keeps it in this part.
-            options: As `make_pod` takes them; `requests` and `limits` are its container's.
+            options: As `make_pod` takes them; `requests` and `limits` are its container's, `finalizers` its own.
         """
         requests, limits = options.pop("requests", None), options.pop("limits", None)
+        finalizers = options.pop("finalizers", None)
         if requests or limits:
             options["containers"] = [container(requests, limits)]
         if within:
             options["nodeSelector"] = {**self.selector, **options.get("nodeSelector", {})}
         options = {"scheduler": SCHEDULER, "cpu": "10m", "memory": "1Mi", **options}
-        return make_pod(name, namespace=self.namespace, **options)
+        pod = make_pod(name, namespace=self.namespace, **options)
+        if finalizers:
+            pod["metadata"]["finalizers"] = finalizers
+        return pod
 
     def template(self, labels: Mapping[str, str], **options: Any) -> Object:
         """A pod template of a controller of this part."""
@@ -212,6 +233,12 @@ class Part:
         """Merge a change into a pod, or into a subresource such as ``/status``."""
         self.plane.api.patch(f"{self._path}/pods/{name}{subresource}", change)
 
+    def let_go(self) -> None:
+        """Take all finalizers off the pods, so that those that were deleted go."""
+        for pod in self.pods():
+            if pod["metadata"].get("finalizers"):
+                self.patch_pod(pod["metadata"]["name"], {"metadata": {"finalizers": None}})
+
     def delete_pod(self, name: str) -> None:
         """Delete a pod at once."""
         self.plane.api.delete(f"{self._path}/pods/{name}?gracePeriodSeconds=0")
@@ -263,6 +290,12 @@ class Part:
         """A pod's condition of a type; empty where it has none."""
         conditions = self.pod(name)["status"].get("conditions", ())
         return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    @staticmethod
+    def condition_time(pod: Object, kind: str) -> str:
+        """When a condition of a pod came to be as it is, "" where it has none of this type."""
+        conditions = pod["status"].get("conditions", ())
+        return next((str(one["lastTransitionTime"]) for one in conditions if one["type"] == kind), "")
 
     def told(self, name: str) -> str:
         """What a person sees of a pod that waits."""

@@ -93,7 +93,7 @@ def test_node_affinity_by_name(part: Part) -> None:
     part.add_pod("by-name", affinity=part.only_on("b"))
     assert part.node_of("by-name") == "b"
     part.add_pod("and-selector", affinity=part.only_on("c"), nodeSelector={"x": "1"})
-    part.refused("and-selector", f"3 {UNMATCHED}")
+    part.refused("and-selector", f"1 {UNMATCHED}, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]")
     terms = part.only_on("c")["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
         "nodeSelectorTerms"
     ]

@@ -115,11 +115,11 @@ def test_the_least_used_node_is_preferred(part: Part) -> None:
 
 
 def test_a_balanced_node_is_preferred(part: Part) -> None:
-    """NodeResourcesBalancedAllocation: with as much left in sum, the node whose cpu and memory are used alike."""
+    """NodeResourcesBalancedAllocation: with as much left in sum, a pod goes where it balances cpu and memory."""
     part.add_nodes("ab", cpu="10", memory="10Gi")
     place(part, "filler", "a", cpu="6", memory="2Gi")
-    place(part, "filler", "b", cpu="4", memory="4Gi")
-    part.add_pod("p", cpu="1", memory="1Gi")
+    place(part, "filler", "b", cpu="2", memory="6Gi")
+    part.add_pod("p", cpu="2", memory="1Mi")
     assert part.node_of("p") == "b"
 
 
