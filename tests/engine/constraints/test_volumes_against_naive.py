@@ -141,7 +141,7 @@ BASE: tuple[StorageObject, ...] = (
     make.claim("p1-own", "late", owner=build.pod("p1")),
     make.volume("v1", "1Gi", "hand"),
     make.volume("v2", "2Gi", "hand", terms=make.on(HOST, "b")),
-    make.volume("v3", handle="h3"),
+    make.volume("v3", handle="h3", labels={ZONE: "z1"}),
     make.csi_node("a", csi_example_com=1),
 )
 OBJECTS = st.one_of(claims(), claims(), volumes(), volumes(), others())
