@@ -159,6 +159,38 @@ def test_a_cordoned_node(part: Part) -> None:
     assert part.node_of("waits") == "a"
 
 
+def test_a_taint_that_evicts(part: Part) -> None:
+    """NoExecute: pods that do not tolerate the taint are evicted, and their successors placed elsewhere."""
+    part.add_nodes("ab")
+    taint = {"key": "e2e.example/broken", "value": "disk", "effect": "NoExecute"}
+    part.workload("replicasets", "web", 4)
+    part.add_pod("patient", tolerations=[taint], affinity=part.only_on("a"))
+    part.node_of("patient")
+    part.nodes_of("web", 4)
+    part.patch_node("a", {"spec": {"taints": [taint]}})
+
+    def moved() -> bool:
+        nodes = [part.short(pod["spec"].get("nodeName", "")) for pod in part.pods("web")]
+        return nodes == ["b"] * 4
+
+    part.eventually(moved, "all pods of web are on b")
+    assert part.node_of("patient") == "a"
+
+
+def test_a_node_that_is_drained(part: Part) -> None:
+    """kubectl drain: a cordoned node's pods are evicted, and none of their successors comes back."""
+    part.add_nodes("abc")
+    part.workload("deployments", "web", 6)
+    part.nodes_of("web", 6)
+    part.plane.kubectl("drain", part.full("a"), "--timeout=20s")
+
+    def moved() -> bool:
+        nodes = [part.short(pod["spec"].get("nodeName", "")) for pod in part.pods("web")]
+        return len(nodes) == 6 and set(nodes) <= {"b", "c"}
+
+    part.eventually(moved, "all pods of web are on b and c")
+
+
 def test_a_node_that_joins_takes_the_pods_that_wait(part: Part) -> None:
     """A pod that no node may take is placed when one comes that may."""
     part.add_pod("early")

@@ -266,6 +266,33 @@ def test_ports_and_neighbours_are_made_room_of_too(part: Part) -> None:
     gone(part, "shy")
 
 
+def test_a_promise_ends_with_its_pod(part: Part) -> None:
+    """Pods with a nominated node: when such a pod is deleted, what was made free is anybody's."""
+    part.add_nodes("a", extended={SCARCE: "1"})
+    part.add_pod("victim", finalizers=[FINALIZER], **ask(1, LOW))
+    part.running("victim")
+    part.add_pod("preemptor", **ask(1, HIGH))
+    part.eventually(
+        lambda: bool(part.pod("preemptor")["status"].get("nominatedNodeName")), "it is promised a"
+    )
+    part.add_pod("late", **ask(1, LOW))
+    part.refused("late", f"1 Insufficient {SCARCE}")
+    part.delete_pod("preemptor")
+    part.let_go()
+    assert part.node_of("late") == "a"
+
+
+def test_pods_of_other_schedulers_make_room_too(part: Part) -> None:
+    """Priority holds among the pods of all schedulers: who placed a pod of lower priority does not matter."""
+    part.add_nodes("a", extended={SCARCE: "1"})
+    part.add_pod("theirs", scheduler="nobodys-scheduler", **ask(1, LOW))
+    part.plane.bind("theirs", part.full("a"), part.namespace)
+    part.running("theirs")
+    part.add_pod("ours", **ask(1, HIGH))
+    assert part.node_of("ours") == "a"
+    gone(part, "theirs")
+
+
 def test_no_room_is_made_where_a_rule_forbids_the_pod(part: Part) -> None:
     """Policies hold during preemption: where a rule refuses a node, nobody there has to leave."""
     part.add_nodes({"a": {}, "b": {"labels": MARKED}}, extended={SCARCE: "1"})
