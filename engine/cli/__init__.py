@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "lint": "check policies before they are mounted",
     "simulate": "place pods on a simulated cluster, with reasons",
     "explain": "why a pod is where it is, or nowhere, node by node",
+    "delays": "what is known of round trips: from where, how old, how sure",
     "dump": "write what bears on placement in a cluster to a file",
     "run": "schedule the pods of a real cluster",
 }

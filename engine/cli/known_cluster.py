@@ -19,6 +19,7 @@ from engine.cluster.errors import ApiError
 from engine.cluster.raw import raw_list
 from engine.manifests.decode import without_nulls
 from engine.manifests.objects import PriorityClass
+from engine.model.devices import DeviceClass, ResourceClaim, ResourceSlice
 from engine.model.objects import (
     Namespace,
     Node,
@@ -59,6 +60,9 @@ _TYPES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "PersistentVolume": PersistentVolume,
     "PersistentVolumeClaim": PersistentVolumeClaim,
     "VolumeAttachment": VolumeAttachment,
+    "DeviceClass": DeviceClass,
+    "ResourceSlice": ResourceSlice,
+    "ResourceClaim": ResourceClaim,
     "Pod": Pod,
 }
 """What the engine reads of the kinds; of the others it reads nothing yet."""
@@ -71,6 +75,7 @@ _NAMESPACED: Final = frozenset(
         "PodDisruptionBudget",
         "ReplicaSet",
         "ReplicationController",
+        "ResourceClaim",
         "Service",
         "StatefulSet",
     )
@@ -177,6 +182,8 @@ def _feed(cache: Cache, item: msgspec.Struct) -> None:
             | VolumeAttachment() as storage
         ):
             cache.volumes.put(storage)
+        case DeviceClass() | ResourceSlice() | ResourceClaim() as devices:
+            cache.devices.put(devices)
         case _:
             pass  # read, but not counted: classes of priorities
 
@@ -354,14 +361,16 @@ def lists(
                 notes.append(f"{kind.plural} may not be listed, so it is as if there were none: {error}")
 
 
-def read_cluster(cluster: ApiCluster, listens: Listens | None = None) -> Objects:
-    """What there is now, as far as the engine reads it.
+def read_cluster(
+    cluster: ApiCluster, listens: Listens | None = None, kinds: Iterable[KeptKind] = KINDS
+) -> Objects:
+    """What there is now of some kinds, as far as the engine reads it.
 
     Raises:
         ClusterError: See `lists`.
     """
     objects, left_out = Objects(), []
-    wanted = [kind for kind in KINDS if kind.kind in _TYPES]
+    wanted = [kind for kind in kinds if kind.kind in _TYPES]
     for kind, raw in lists(cluster, objects.notes, listens, wanted):
         try:
             _decode(raw, kind, objects)

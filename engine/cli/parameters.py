@@ -25,6 +25,19 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Delay(click.ParamType[float]):
+    """A delay such as ``25ms``, in milliseconds."""
+
+    name = "delay"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Milliseconds."""
+        try:
+            return seconds(str(value)) * 1000
+        except DurationError:
+            self.fail(f"{value!r} is no delay; write it with its unit, such as 25ms", param, ctx)
+
+
 class Moment(click.ParamType[float | datetime]):
     """A duration since the start of a simulation, or a point in time such as ``2026-01-31T12:00:00Z``."""
 

@@ -174,10 +174,10 @@ class Goldpinger:
         moment = self._now()
         origins, targets, milliseconds, ages = [], [], [], []
         for pod, response in answer.responses.items():
-            here = node(pod, response.host_ip)
             if response.ok is False or response.response is None:
                 doubts.add("pods that did not answer", f"{pod}: {response.error or 'no response'}")
                 continue
+            here = node(pod, response.host_ip)
             if here is None:
                 continue
             for peer_pod, peer in (response.response.pods or {}).items():

