@@ -15,6 +15,7 @@ from engine.model.objects import (
     Affinity,
     LabelSelector,
     Node,
+    OwnerReference,
     Pod,
     PodAffinity,
     PodAffinityTerm,
@@ -281,3 +282,52 @@ def nobody_is_left(bare: Bare) -> None:
         decision = bare.placer.place(placed, bare.clock.time, waited)
         note(f"{waiting} {decision}")
         assert decision.node is None, f"{waiting.key} could be on {decision.node}"
+
+
+NEAR = """
+rule near-web for all pods {
+  require node.delay("web") <= 5ms
+}
+"""
+
+
+def test_a_limit_to_a_workload_is_helped_by_a_pod_of_it_that_comes() -> None:
+    policy = check_texts({"test.policy": NEAR}).policy
+    assert policy is not None
+    delays = {("n1", "n2"): 30.0, ("n2", "n1"): 30.0}
+    bare = Bare(policy, delay_map(delays))
+    bare.handle(
+        Upserted(of("n1", "0")),
+        Upserted(of("n2", "4")),
+        Upserted(holding("web", "n1", "0")),
+        Upserted(asking("new")),
+    )
+    assert bare.run() == []
+    bare.clock.time += 20
+    bare.handle(Upserted(holding("other", "n2", "1")))
+    assert bare.run() == []
+    assert bare.tried("new") == 1, "another workload is not looked at"
+    owner = (OwnerReference("StatefulSet", "web", "o", True),)
+    more = holding("web-1", "n2", "0")
+    bare.handle(
+        Upserted(
+            msgspec.structs.replace(
+                more, metadata=msgspec.structs.replace(more.metadata, owner_references=owner)
+            )
+        )
+    )
+    assert bare.run() == ["new"]
+
+
+def test_a_node_that_moves_to_another_zone_helps_on_other_nodes() -> None:
+    bare = Bare()
+    bare.handle(
+        Upserted(of("n1", zone="z1")),
+        Upserted(of("n2", "0", zone="z1")),
+        Upserted(holding("db", "n2", "0", {"app": "db"})),
+        Upserted(asking("new", affinity=apart(ZONE))),
+    )
+    assert bare.run() == []
+    bare.clock.time += 20
+    bare.handle(Upserted(of("n2", "0", zone="z2")))
+    assert bare.run() == ["new"]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.constraints.protocol import Depends
 from engine.model.objects import PodKey
-from engine.scheduler.queue import FLUSH_SECONDS, QueuedPod, SchedulingQueue
+from engine.placement.hints import Hint
+from engine.scheduler.queue import FLUSH_SECONDS, IN_A_ROW_AT_MOST, QueuedPod, SchedulingQueue
 
 
 def key(name: str) -> PodKey:
@@ -191,3 +193,117 @@ def test_no_pod_is_ever_lost_or_queued_twice(actions: list[tuple[str, int, Depen
     while (taken := queue.pop()) is not None:
         left.append(taken.key)
     assert sorted(left) == sorted(expected)
+
+
+def test_who_was_never_tried_takes_turns_with_who_was() -> None:
+    queue = SchedulingQueue()
+    for number in range(3):
+        queue.add(key(f"old-{number}"), 0, 0.0)
+    for _ in range(3):
+        failed(queue, 0.0)
+    for number in range(3):
+        queue.add(key(f"new-{number}"), 0, 10.0)
+    queue.wake(Depends.NODE, 20.0)
+    names = [popped(queue).key.name for _ in range(6)]
+    assert names == ["old-0", "new-0", "old-1", "new-1", "old-2", "new-2"]
+
+
+def test_hopeless_pods_of_a_high_priority_leave_a_turn_to_a_new_one_of_a_low() -> None:
+    queue = SchedulingQueue()
+    for number in range(30):
+        queue.add(key(f"high-{number}"), 100, 0.0)
+    for _ in range(30):
+        failed(queue, 0.0)
+    queue.add(key("low"), 0, 10.0)
+    queue.wake(Depends.NODE, 20.0)
+    names = [popped(queue).key.name for _ in range(31)]
+    assert names.index("low") == IN_A_ROW_AT_MOST
+    queue = SchedulingQueue()
+    queue.add(key("low"), 0, 0.0)
+    queue.add(key("high"), 100, 5.0)
+    assert popped(queue).key.name == "high", "of those that were never tried, the higher one is first"
+
+
+def same(number: int = 0) -> Hint:
+    return Hint(("group", number), 0, 0, np.array([255], dtype=np.uint8), False, Depends(0), ())
+
+
+def waiting(queue: SchedulingQueue, count: int, now: float = 0.0) -> None:
+    for number in range(count):
+        queue.add(key(f"p{number}"), 0, now)
+    for _ in range(count):
+        queue.failed(popped(queue), now, Depends.NODE | Depends.USAGE, hint=same())
+
+
+def free(priority: int) -> tuple[int, int]:
+    return 1000, 1000
+
+
+def test_of_a_group_one_is_tried_for_all() -> None:
+    queue = SchedulingQueue()
+    waiting(queue, 3)
+    queue.freed(1, free, 50.0)
+    probe = popped(queue)
+    assert probe.key.name == "p0"
+    assert queue.causes(probe) == {1}
+    assert queue.pop() is None
+    queue.placed(probe, 50.0)
+    assert popped(queue).key.name == "p1", "that worked, so the next may be placed as well"
+
+
+def test_a_group_in_which_nothing_comes_of_it_lies_down_again() -> None:
+    queue = SchedulingQueue()
+    waiting(queue, 3)
+    queue.freed(1, free, 50.0)
+    queue.failed(popped(queue), 50.0, Depends.USAGE, hint=same())
+    assert queue.pop() is None
+    queue.freed(1, free, 51.0)
+    assert queue.pop() is None, "the group backs off"
+    queue.advance(52.0)
+    assert popped(queue).key.name == "p1", "and then another of it is tried"
+
+
+def test_after_a_closer_look_a_pod_was_never_woken() -> None:
+    queue = SchedulingQueue()
+    waiting(queue, 1)
+    queue.freed(1, free, 50.0)
+    pod = popped(queue)
+    queue.asleep(pod, 50.0)
+    assert (pod.attempts, queue.counts()["unschedulable"]) == (1, 1)
+    queue.freed(2, free, 50.0)
+    assert queue.causes(popped(queue)) == {2}, "without another backoff"
+
+
+@pytest.mark.parametrize("ended", ["let_go", "again"])
+def test_a_probe_that_is_not_tried_leaves_its_turn(ended: str) -> None:
+    queue = SchedulingQueue()
+    waiting(queue, 2)
+    queue.freed(1, free, 50.0)
+    getattr(queue, ended)(popped(queue), 50.0)
+    assert popped(queue).key.name == "p1"
+
+
+def test_many_causes_are_no_causes() -> None:
+    queue = SchedulingQueue()
+    waiting(queue, 1)
+    for slot in range(100):
+        queue.freed(slot % 8, free, 50.0)
+    assert queue.causes(popped(queue)) == set(range(8))
+    waiting(queue := SchedulingQueue(), 1)
+    queue.freed(3, free, 50.0)
+    queue.wake(Depends.NODE, 50.0)
+    assert queue.causes(popped(queue)) is None, "something happened that is on no node in particular"
+
+
+def test_room_that_others_made_is_taken_at_once_but_not_again_and_again() -> None:
+    queue = SchedulingQueue()
+    queue.add(key("a"), 0, 0.0)
+    pod = popped(queue)
+    queue.failed(pod, 0.0, Depends.USAGE)
+    queue.activate(key("a"), 0.1)
+    assert popped(queue) is pod, "before its backoff is over"
+    queue.failed(pod, 0.1, Depends.USAGE)
+    queue.activate(key("a"), 0.2)
+    assert queue.pop() is None, "the second time it waits"
+    queue.advance(0.2 + 1.0)
+    assert popped(queue) is pod
