@@ -36,6 +36,8 @@ setup(
         "numpy>=2.1,<3",
         # Decodes only the fields that are used, a hundred times faster than typed models.
         "msgspec>=0.20,<0.23",
+        # CEL, in which claims of devices say which devices they mean.
+        "common-expression-language>=0.10,<0.11",
         # Sub-commands, options and their help.
         "click>=8.2,<9",
         # Tables, colours and progress, on a terminal only.

@@ -16,11 +16,13 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base, stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
+from engine.binder.devices import DevicePreparation, PreparedDevices
 from engine.binder.volumes import Prepared, VolumePreparation
 from engine.clock import Clock, SystemClock
 from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
+from engine.model.devices import DeviceBindings, ResourceClaim
 from engine.model.objects import PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim, VolumeBindings
 
@@ -34,11 +36,13 @@ class Assignment:
 
     Attributes:
         volumes: What its claims have to get first: then only that is written, and the pod is not bound yet.
+        devices: What its claims of devices have to get first; the pod is bound after that.
     """
 
     pod: PodKey
     node: str
     volumes: VolumeBindings | None = None
+    devices: DeviceBindings | None = None
 
 
 class Outcome(enum.Enum):
@@ -60,6 +64,8 @@ class Outcome(enum.Enum):
     """What its claims need is written; it can be bound when the cluster has made that come about."""
     NO_VOLUMES = "no volumes"
     """Its claims do not get what was decided: tell in an event, queue again."""
+    NO_DEVICES = "no devices"
+    """Its claims of devices do not get what was decided: tell in an event, queue again."""
     STOPPED = "stopped"
     """We are shutting down. Whoever comes next finds the pod as it is."""
 
@@ -74,6 +80,7 @@ class BindResult:
         message: A sentence for people; "" where it is bound at the first try.
         attempts: How many requests to bind were sent.
         storage: Volumes and claims as the cluster had them last, where any were written or read.
+        devices: Claims of devices, likewise.
     """
 
     assignment: Assignment
@@ -81,6 +88,7 @@ class BindResult:
     message: str = ""
     attempts: int = 1
     storage: tuple[PersistentVolume | PersistentVolumeClaim, ...] = ()
+    devices: tuple[ResourceClaim, ...] = ()
 
 
 @dataclass(slots=True)
@@ -92,6 +100,7 @@ class _Progress:
     attempts: int = 0
     last: ClusterError | None = field(default=None)
     prepared: Prepared = field(default_factory=Prepared)
+    devices: PreparedDevices = field(default_factory=PreparedDevices)
 
 
 class _Stopping(Exception):
@@ -137,6 +146,7 @@ class Binder:
     ) -> None:
         self._cluster = cluster
         self._preparation = VolumePreparation(cluster)
+        self._devices = DevicePreparation(cluster)
         self._clock = clock or SystemClock()
         self.stopping = stop or threading.Event()
         self._retrying = Retrying(
@@ -163,13 +173,18 @@ class Binder:
                 outcome, message = self._ended(error, progress)
         except ClusterError as error:
             outcome, message = self._ended(error, progress)
-        return BindResult(assignment, outcome, message, progress.attempts, progress.prepared.objects())
+        storage, claims = progress.prepared.objects(), tuple(progress.devices.claims.values())
+        return BindResult(assignment, outcome, message, progress.attempts, storage, claims)
 
     def _attempt(self, progress: _Progress) -> tuple[Outcome, str]:
         if self.stopping.is_set():
             raise _Stopping
         assignment = progress.assignment
         progress.attempts += 1
+        if assignment.devices is not None:
+            trouble = self._prepare_devices(assignment.devices, progress)
+            if trouble is not None:
+                return Outcome.NO_DEVICES, trouble
         if assignment.volumes is not None:
             return self._prepare(assignment.volumes, progress)
         try:
@@ -193,6 +208,13 @@ class Binder:
             progress.last = error
             raise
         return (Outcome.PREPARED, "") if trouble is None else (Outcome.NO_VOLUMES, trouble)
+
+    def _prepare_devices(self, devices: DeviceBindings, progress: _Progress) -> str | None:
+        try:
+            return self._devices.write(devices, progress.assignment.pod, progress.devices)
+        except ClusterError as error:
+            progress.last = error
+            raise
 
     def _resolve(self, assignment: Assignment, conflict: ApiError) -> tuple[Outcome, str]:
         """Which of the cases a conflict is; reading the pod is tried again with the whole attempt."""

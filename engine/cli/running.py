@@ -7,7 +7,7 @@ from functools import partial
 
 from engine.clock import Clock
 from engine.cluster.leader import Elector, Standing
-from engine.cluster.protocol import ResourceKind
+from engine.cluster.protocol import DEVICES, ResourceKind
 from engine.delay import DelaySource
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
@@ -77,7 +77,11 @@ class Running:
     def ready(self) -> Health:
         """Whether it can do its work; once it can, trouble with files or watches is shown and changes nothing."""
         checks = [
-            *(Check(f"list-{kind.value}", partial(self._unlisted, kind)) for kind in WATCHED),
+            # A cluster may be too old to know of devices: then only pods that claim some have to wait.
+            *(
+                Check(f"list-{kind.value}", partial(self._unlisted, kind), vital=kind not in DEVICES)
+                for kind in WATCHED
+            ),
             Check("shutdown", lambda: "ending" if self.loop.ending else ""),
             *(Check(f"watch-{kind.value}", partial(self._broken, kind), vital=False) for kind in WATCHED),
             Check("policies", self._policies, vital=False),

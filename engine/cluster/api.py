@@ -19,6 +19,7 @@ from engine.cluster.configuration import find_credentials
 from engine.cluster.errors import ApiError, Expired, Unreachable
 from engine.cluster.protocol import ClusterEvent, LeaseRecord, Listing, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer, Stream, Transport
+from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import Condition, Pod, PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 
@@ -42,6 +43,9 @@ _PATHS = {
     ResourceKind.CSI_DRIVERS: "/apis/storage.k8s.io/v1/csidrivers",
     ResourceKind.CSI_CAPACITIES: "/apis/storage.k8s.io/v1/csistoragecapacities",
     ResourceKind.ATTACHMENTS: "/apis/storage.k8s.io/v1/volumeattachments",
+    ResourceKind.DEVICE_CLASSES: "/apis/resource.k8s.io/v1/deviceclasses",
+    ResourceKind.DEVICE_SLICES: "/apis/resource.k8s.io/v1/resourceslices",
+    ResourceKind.DEVICE_CLAIMS: "/apis/resource.k8s.io/v1/resourceclaims",
 }
 _SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
 
@@ -203,6 +207,31 @@ class ApiCluster:
         body = wire.selected_node_patch(claim, node)
         return wire.decode_claim(self._patch(_claim(*claim.name), body, "claim").body)
 
+    def get_resource_claim(self, namespace: str, name: str) -> ResourceClaim | None:
+        """The claim of devices as it is now, None where there is none."""
+        try:
+            return wire.decode_resource_claim(self._send("GET", _resource_claim(namespace, name)).body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def reserve_resource_claim(
+        self, claim: ResourceClaim, pod: PodKey, allocation: Allocation | None
+    ) -> ResourceClaim:
+        """Let the pod use the claim, with what it is to get; its uid and version are preconditions."""
+        path = _resource_claim(*claim.name)
+        if allocation is not None:
+            body = wire.protection_patch(claim)
+            claim = wire.decode_resource_claim(self._patch(path, body, "resource claim").body)
+        body = wire.reservation_patch(claim, pod, allocation)
+        return wire.decode_resource_claim(self._patch(f"{path}/status", body, "resource claim").body)
+
+    def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        """Take the claim's devices away, and its pods; its uid and version are preconditions."""
+        path, body = _resource_claim(*claim.name), wire.release_patch(claim)
+        return wire.decode_resource_claim(self._patch(f"{path}/status", body, "resource claim").body)
+
     def _patch(self, path: str, body: bytes, what: str) -> Answer:
         try:
             return self._send("PATCH", path, body, wire.MERGE)
@@ -264,6 +293,10 @@ def _pod(namespace: str, name: str) -> str:
 
 def _claim(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, '')}/persistentvolumeclaims/{quote(name, '')}"
+
+
+def _resource_claim(namespace: str, name: str) -> str:
+    return f"/apis/resource.k8s.io/v1/namespaces/{quote(namespace, '')}/resourceclaims/{quote(name, '')}"
 
 
 def _volume(name: str) -> str:

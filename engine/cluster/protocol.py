@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from engine.model.devices import Allocation, DeviceObject, ResourceClaim
 from engine.model.objects import (
     Condition,
     Namespace,
@@ -46,6 +47,9 @@ class ResourceKind(enum.Enum):
     CSI_DRIVERS = "csidrivers"
     CSI_CAPACITIES = "csistoragecapacities"
     ATTACHMENTS = "volumeattachments"
+    DEVICE_CLASSES = "deviceclasses"
+    DEVICE_SLICES = "resourceslices"
+    DEVICE_CLAIMS = "resourceclaims"
 
 
 STORAGE: Final = (
@@ -58,6 +62,10 @@ STORAGE: Final = (
     ResourceKind.ATTACHMENTS,
 )
 """What says where volumes are, or could be: pods with claims need all of it."""
+
+
+DEVICES: Final = (ResourceKind.DEVICE_CLASSES, ResourceKind.DEVICE_SLICES, ResourceKind.DEVICE_CLAIMS)
+"""What says which devices there are, and whose: pods with claims of devices need all of it."""
 
 
 class Change(enum.Enum):
@@ -79,6 +87,7 @@ Object = (
     | StatefulSet
     | PodDisruptionBudget
     | StorageObject
+    | DeviceObject
 )
 """Whatever of a kind is listed and watched; of workloads, only what says which pods belong together."""
 
@@ -207,6 +216,30 @@ class Cluster(Protocol):
 
     def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
         """Ask for a volume to be made for the claim, which the node reaches; the claim as it is then.
+
+        Raises:
+            ApiError: 409 where the claim is no longer as it is given here; 404 where it is gone.
+        """
+        ...
+
+    def get_resource_claim(self, namespace: str, name: str) -> ResourceClaim | None:
+        """The claim of devices as it is now, None where there is none."""
+        ...
+
+    def reserve_resource_claim(
+        self, claim: ResourceClaim, pod: PodKey, allocation: Allocation | None
+    ) -> ResourceClaim:
+        """Let the pod use the claim, with what it is to get where it has no devices yet; the claim as it is then.
+
+        A claim that gets devices is protected from being deleted first.
+
+        Raises:
+            ApiError: 409 where the claim is no longer as it is given here; 404 where it is gone.
+        """
+        ...
+
+    def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        """Take the claim's devices away, and its pods; the claim as it is then.
 
         Raises:
             ApiError: 409 where the claim is no longer as it is given here; 404 where it is gone.

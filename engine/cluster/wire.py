@@ -13,6 +13,7 @@ import msgspec
 from engine.cluster.errors import ApiError, ClusterError, Expired, Unreachable
 from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer
+from engine.model.devices import FINALIZER, Allocation, DeviceClass, ResourceClaim, ResourceSlice
 from engine.model.objects import (
     Condition,
     Namespace,
@@ -131,6 +132,9 @@ _TYPES: dict[ResourceKind, Any] = {
     ResourceKind.CSI_DRIVERS: CSIDriver,
     ResourceKind.CSI_CAPACITIES: CSIStorageCapacity,
     ResourceKind.ATTACHMENTS: VolumeAttachment,
+    ResourceKind.DEVICE_CLASSES: DeviceClass,
+    ResourceKind.DEVICE_SLICES: ResourceSlice,
+    ResourceKind.DEVICE_CLAIMS: ResourceClaim,
 }
 _OBJECTS: dict[ResourceKind, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()
@@ -179,6 +183,15 @@ def decode_volume(body: bytes) -> PersistentVolume:
         Unreachable: It is not a volume that we understand.
     """
     return _decoded(ResourceKind.VOLUMES, "volume", body)  # type: ignore[no-any-return]
+
+
+def decode_resource_claim(body: bytes) -> ResourceClaim:
+    """One claim of devices.
+
+    Raises:
+        Unreachable: It is not a claim that we understand.
+    """
+    return _decoded(ResourceKind.DEVICE_CLAIMS, "resource claim", body)  # type: ignore[no-any-return]
 
 
 def _decoded(kind: ResourceKind, what: str, body: bytes) -> Any:
@@ -419,6 +432,26 @@ def claim_reference_patch(volume: PersistentVolume, claim: PersistentVolumeClaim
 def selected_node_patch(claim: PersistentVolumeClaim, node: str) -> bytes:
     """A merge patch that chooses the node for which a claim's volume is made."""
     return encode({"metadata": {**_precondition(claim.metadata), "annotations": {SELECTED_NODE: node}}})
+
+
+def protection_patch(claim: ResourceClaim) -> bytes:
+    """A strategic merge patch that keeps a claim from being deleted while it has devices."""
+    return encode({"metadata": {**_precondition(claim.metadata), "finalizers": [FINALIZER]}})
+
+
+def reservation_patch(claim: ResourceClaim, pod: PodKey, allocation: Allocation | None) -> bytes:
+    """A strategic merge patch of a claim's status: who may use it, and what it gets; consumers are merged by uid."""
+    consumer = {"resource": "pods", "name": pod.name, "uid": pod.uid}
+    status: dict[str, object] = {"reservedFor": [consumer]}
+    if allocation is not None:
+        status["allocation"] = allocation
+    return encode({"metadata": _precondition(claim.metadata), "status": status})
+
+
+def release_patch(claim: ResourceClaim) -> bytes:
+    """A strategic merge patch that takes away what a claim has, and what its drivers say of that."""
+    status = {"allocation": None, "reservedFor": None, "devices": None}
+    return encode({"metadata": _precondition(claim.metadata), "status": status})
 
 
 def _precondition(metadata: ObjectMeta) -> dict[str, object]:

@@ -17,6 +17,13 @@ from engine.compile.stages import stages
 from engine.compile.statements import Parts, add_statement, conditions_of, delays_of, selections_of
 from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
 from engine.compile.telling import FactsOf
+from engine.constraints.device_demand import DeviceDemand, device_demand_of
+from engine.constraints.devices import (
+    DeviceMatching,
+    DynamicResources,
+    DynamicResourcesScore,
+    device_bindings,
+)
 from engine.constraints.image_locality import ImageLocality
 from engine.constraints.inter_pod_affinity import InterPodAffinity, InterPodAffinityScore
 from engine.constraints.named_nodes import NamedNodes
@@ -34,6 +41,7 @@ from engine.constraints.unsupported import Unsupported
 from engine.constraints.volume_demand import Demand, demand_of
 from engine.constraints.volume_matching import VolumeMatching
 from engine.constraints.volumes import volume_bindings, volume_filters
+from engine.model.devices import DeviceBindings
 from engine.model.shape import Shape
 from engine.model.storage import VolumeBindings
 from engine.state.cache import Cache
@@ -126,6 +134,7 @@ class BoundPlan:
         self._censuses: dict[Condition | None, Census] = {}
         self._aging: list[Census] = []
         self._matching = VolumeMatching(cache)
+        self._devices = DeviceMatching(cache)
 
     def close(self) -> None:
         """Stop counting."""
@@ -140,7 +149,7 @@ class BoundPlan:
     def key(self, subject: PodSubject) -> Key:
         """Pods of one key have the same requirements: shape, demand of claims, and what else the rules read."""
         own = self.plan.own_facts
-        demand = self._demand(subject)
+        demand = (self._demand(subject), self._device_demand(subject))
         if not own:
             return (subject.shape, demand)
         aged = tuple(holds(condition, subject) for condition in self.plan.aging)
@@ -164,6 +173,9 @@ class BoundPlan:
         demand = self._demand(subject)
         trouble: str | None = demand.trouble or None if demand is not None else None
         trouble_depends = Depends(0) if trouble is None else Depends.VOLUMES
+        devices = self._device_demand(subject)
+        if devices is not None and devices.trouble and trouble is None:
+            trouble, trouble_depends = devices.trouble, Depends.DEVICES
         for rule in self.plan.policy.rules:
             if not holds(rule.condition, subject):
                 continue
@@ -182,10 +194,13 @@ class BoundPlan:
                 parts.origins += [context.origin(delay) for delay, _ in delays]
         return Requirements(
             kubernetes=stock_filters(
-                shape, self._cache, volume_filters(shape, demand, self._cache, self._matching)
+                shape,
+                self._cache,
+                volume_filters(shape, demand, self._cache, self._matching),
+                () if devices is None else (DynamicResources(devices, self._devices, self._cache),),
             ),
             policies=tuple(parts.filters),
-            stock=stock_scores(shape, self._cache),
+            stock=self._scores(shape, devices),
             ranks=tuple(parts.scores),
             stages=stages(
                 tries,
@@ -206,6 +221,24 @@ class BoundPlan:
         if demand is None:
             return None
         return volume_bindings(subject.claims, demand, self._cache, self._matching, slot)
+
+    def devices(self, subject: PodSubject, slot: int) -> DeviceBindings | None:
+        """What the pod's claims of devices get on a node that its filters let pass; None where they need nothing."""
+        demand = self._device_demand(subject)
+        if demand is None or subject.key is None:
+            return None
+        return device_bindings(subject.devices, subject.key, demand, self._cache, self._devices, slot)
+
+    def _device_demand(self, subject: PodSubject) -> DeviceDemand | None:
+        if subject.key is None:
+            return None
+        return device_demand_of(self._cache.devices, subject.devices, subject.key)
+
+    def _scores(self, shape: Shape, devices: DeviceDemand | None) -> tuple[Score, ...]:
+        scores = stock_scores(shape, self._cache)
+        if devices is None or not DynamicResourcesScore.applies(devices):
+            return scores
+        return (*scores, DynamicResourcesScore(devices, self._devices))
 
     def _demand(self, subject: PodSubject) -> Demand | None:
         return demand_of(self._cache.volumes, subject.claims) if subject.claims else None
@@ -236,9 +269,9 @@ def _expand(statements: tuple[Statement, ...], context: Context) -> Iterator[tup
 
 
 def stock_filters(
-    shape: Shape, cache: Cache, volumes: Sequence[Filter] = ()
+    shape: Shape, cache: Cache, volumes: Sequence[Filter] = (), devices: Sequence[Filter] = ()
 ) -> tuple[Filter | GlobalFilter, ...]:
-    """Kubernetes' filters that apply to a pod, in the stock scheduler's order; with those of the pod's volumes."""
+    """Kubernetes' filters that apply to a pod, in the stock scheduler's order; with those of what it claims."""
     columns = cache.columns
     filters: list[Filter | GlobalFilter] = []
     if shape.unsupported:
@@ -257,6 +290,7 @@ def stock_filters(
         filters.append(PodTopologySpread(shape, cache))
     # Whatever a pod asks for itself, placed pods may not want it near.
     filters.append(InterPodAffinity(shape, cache))
+    filters += devices
     return tuple(filters)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import inf
 from weakref import WeakKeyDictionary
 
+from engine.model.devices import DeviceUse
+from engine.model.objects import PodKey
 from engine.model.pattern import fits
 from engine.model.shape import Shape
 from engine.model.storage import ClaimUse
@@ -47,7 +49,13 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class PodSubject:
-    """A pod as conditions see it, and what its volumes claim. ``created`` and ``now`` are seconds since the epoch."""
+    """A pod as conditions see it, and what it claims. ``created`` and ``now`` are seconds since the epoch.
+
+    Attributes:
+        claims: Of volumes.
+        devices: Its claims of devices.
+        key: The pod; None where it has no such claims.
+    """
 
     shape: Shape
     name: str
@@ -55,6 +63,8 @@ class PodSubject:
     restarts: int
     now: float
     claims: tuple[ClaimUse, ...] = ()
+    devices: tuple[DeviceUse, ...] = ()
+    key: PodKey | None = None
 
     @classmethod
     def of(cls, placed: PlacedPod, now: float) -> PodSubject:
@@ -62,7 +72,17 @@ class PodSubject:
         created = placed.pod.metadata.creation_timestamp
         # What was made at no known time is of age 0 for ever, and the same subject at every moment.
         since = created.timestamp() if created else inf
-        return cls(placed.shape, placed.key.name, since, placed.pod.restarts, now, placed.claims)
+        key = placed.key if placed.devices else None
+        return cls(
+            placed.shape,
+            placed.key.name,
+            since,
+            placed.pod.restarts,
+            now,
+            placed.claims,
+            placed.devices,
+            key,
+        )
 
     def value(self, fact: FactRef) -> Value:
         """The value of a pod's fact."""

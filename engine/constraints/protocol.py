@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -42,6 +42,8 @@ class Depends(enum.Flag):
     """The moment: asked anew for every decision."""
     VOLUMES = enum.auto()
     """Claims, volumes, and where volumes can be made: asked anew for every decision."""
+    DEVICES = enum.auto()
+    """Devices, and claims of them: asked anew for every decision."""
 
 
 class Filter(Protocol):
@@ -98,7 +100,6 @@ class GlobalFilter(Protocol):
         ...
 
 
-@runtime_checkable
 class Curable(Protocol):
     """A constraint that depends on what runs, and yet refuses some nodes whatever is taken away from them."""
 
@@ -107,7 +108,6 @@ class Curable(Protocol):
         ...
 
 
-@runtime_checkable
 class Counting(Protocol):
     """A constraint that says whose counts its answer about other nodes' pods depends on."""
 
@@ -116,10 +116,18 @@ class Counting(Protocol):
         ...
 
 
+def counted(constraint: Filter | GlobalFilter) -> Iterable[Counted] | None:
+    """Whose counts the constraint depends on, None where it does not tell."""
+    told: Callable[[], Iterable[Counted]] | None = getattr(constraint, "counted", None)
+    return None if told is None else told()
+
+
 def curable(constraint: Filter | GlobalFilter, refused: Slots) -> Mask:
     """Where taking pods off a node might end its refusal: never where the constraint asks only what nodes are."""
-    if isinstance(constraint, Curable):
-        return constraint.curable(refused)
+    # Asked for every refusal, which is why the protocol is not checked in full.
+    told: Callable[[Slots], Mask] | None = getattr(constraint, "curable", None)
+    if told is not None:
+        return told(refused)
     return np.full(len(refused), bool(constraint.depends & (Depends.USAGE | Depends.CENSUS)))
 
 

@@ -30,6 +30,13 @@ from engine.manifests.objects import (
     Workload,
 )
 from engine.manifests.storage_checks import check_capacity, check_claim, check_class, check_volume
+from engine.model.devices import (
+    DeviceClass,
+    DeviceObject,
+    ResourceClaim,
+    ResourceClaimTemplate,
+    ResourceSlice,
+)
 from engine.model.objects import Node, Pod
 from engine.model.storage import (
     CSIDriver,
@@ -42,7 +49,18 @@ from engine.model.storage import (
     VolumeAttachment,
 )
 
-Object = Pod | Node | Workload | Namespace | Service | PodDisruptionBudget | PriorityClass | StorageObject
+Object = (
+    Pod
+    | Node
+    | Workload
+    | Namespace
+    | Service
+    | PodDisruptionBudget
+    | PriorityClass
+    | StorageObject
+    | DeviceObject
+    | ResourceClaimTemplate
+)
 """What manifests are read to."""
 
 
@@ -88,15 +106,19 @@ KINDS: Final[Mapping[str, Kind]] = {
     "CSIDriver": Kind("storage.k8s.io/v1", CSIDriver, False, check_nothing),
     "CSIStorageCapacity": Kind("storage.k8s.io/v1", CSIStorageCapacity, True, check_capacity),
     "VolumeAttachment": Kind("storage.k8s.io/v1", VolumeAttachment, False, check_nothing),
+    "DeviceClass": Kind("resource.k8s.io/v1", DeviceClass, False, check_nothing),
+    "ResourceSlice": Kind("resource.k8s.io/v1", ResourceSlice, False, check_nothing),
+    "ResourceClaim": Kind("resource.k8s.io/v1", ResourceClaim, True, check_nothing),
+    "ResourceClaimTemplate": Kind("resource.k8s.io/v1", ResourceClaimTemplate, True, check_nothing),
 }
 
 _OTHERS: Final = """
     APIService Binding CertificateSigningRequest ClusterRole ClusterRoleBinding ComponentStatus ConfigMap
-    ControllerRevision CronJob CustomResourceDefinition DeviceClass Endpoints
+    ControllerRevision CronJob CustomResourceDefinition Endpoints
     EndpointSlice Event FlowSchema HorizontalPodAutoscaler Ingress IngressClass IPAddress Lease LimitRange
     MutatingAdmissionPolicy MutatingWebhookConfiguration NetworkPolicy
-    PodTemplate PriorityLevelConfiguration ReplicationController ResourceClaim
-    ResourceClaimTemplate ResourceQuota ResourceSlice Role RoleBinding RuntimeClass Secret ServiceAccount
+    PodTemplate PriorityLevelConfiguration ReplicationController
+    ResourceQuota Role RoleBinding RuntimeClass Secret ServiceAccount
     ServiceCIDR ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding
     ValidatingWebhookConfiguration VolumeAttributesClass
 """

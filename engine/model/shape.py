@@ -123,8 +123,15 @@ def workload(pod: Pod) -> Workload | None:
 
 
 def unsupported(spec: PodSpec) -> tuple[str, ...]:
-    """The fields of the spec that this version cannot honour; a pod with any must wait, not be placed wrongly."""
-    return ("spec.resourceClaims",) if spec.resource_claims else ()
+    """The fields of the spec that this version cannot honour; a pod with any must wait, not be placed wrongly.
+
+    What claims of devices ask for is looked at with the claims; here it is only whether they are known to be claims.
+    """
+    return tuple(
+        f"spec.resourceClaims[{position}]"
+        for position, one in enumerate(spec.resource_claims or ())
+        if one.resource_claim_name is None and one.resource_claim_template_name is None
+    )
 
 
 class ShapeTable:
@@ -220,9 +227,11 @@ def _common(spec: PodSpec) -> PodSpec:
         for volume in spec.volumes or ()
         if volume.image is not None or volume.disk
     )
-    if not spec.node_name and not volumes and not spec.volumes:
+    # Only of what kind they are tells pods apart.
+    unknown = spec.resource_claims if unsupported(spec) else None
+    if not spec.node_name and not volumes and not spec.volumes and not spec.resource_claims:
         return spec
-    return msgspec.structs.replace(spec, node_name="", volumes=volumes or None)
+    return msgspec.structs.replace(spec, node_name="", volumes=volumes or None, resource_claims=unknown)
 
 
 def _disks(spec: PodSpec) -> tuple[Disk, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
+from engine.model.devices import DeviceBindings
 from engine.model.objects import PodKey
 from engine.model.storage import VolumeBindings
 from engine.placement.hints import Hint
@@ -152,6 +153,7 @@ class Decision:
         retry_ms: In how many milliseconds the next stage opens, None where none is left.
         next_opens: What it adds, and when.
         volumes: What the pod's claims get there, None where they need nothing.
+        devices: What its claims of devices get there, likewise.
         helped_by: Which changes could help, where there is no node.
         preemption: What came of looking for room, None where nobody asked.
         hint: What could help in particular, None where nothing more is known than ``helped_by``.
@@ -169,6 +171,7 @@ class Decision:
     retry_ms: float | None = None
     next_opens: str = ""
     volumes: VolumeBindings | None = None
+    devices: DeviceBindings | None = None
     helped_by: Depends = _NOTHING
     preemption: Preemption | None = None
     hint: Hint | None = None

@@ -33,10 +33,10 @@ from engine.state.columns import Columns
 from engine.state.labels import Where
 
 _ZERO: Final = np.zeros(1)
-_FRESH: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES
+_FRESH: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES | Depends.DEVICES
 """What changes without the node's own slot being touched: nothing of it is kept."""
 
-_MOVED: Final = Depends.USAGE | Depends.CENSUS | Depends.DELAY | Depends.TIME | Depends.VOLUMES
+_MOVED: Final = _FRESH | Depends.USAGE | Depends.DELAY
 """What changes when pods are put on nodes, or taken off."""
 
 

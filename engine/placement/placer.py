@@ -29,7 +29,7 @@ from engine.state.supposition import Supposition
 _KEPT_BYTES: Final = 256 * 2**20
 _REQUIREMENTS_BYTES: Final = 16 * 2**10
 """About what the objects of one pod's requirements take: rules that read a pod's name make them for every pod."""
-_ELSEWHERE: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES
+_ELSEWHERE: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES | Depends.DEVICES
 """What is not seen on one node alone."""
 VICTIMS_GOING: Final = "not eligible due to a terminating pod on the nominated node."
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -163,6 +163,7 @@ class Placer:
                     rules=requirements.rules,
                     refusals=_with_promised(evaluation, promised) if diagnose else None,
                     volumes=self._plan.volumes(subject, slot) if pod.claims else None,
+                    devices=self._plan.devices(subject, slot) if pod.devices else None,
                 )
             tried.append((position, evaluation, _with_promised(evaluation, promised)))
         assert tried, "the first stage is always open"

@@ -21,9 +21,10 @@ from engine.binder import (
     RoomResult,
 )
 from engine.clock import Clock, utc
-from engine.cluster.protocol import STORAGE, ClusterEvent, EventType, ResourceKind
+from engine.cluster.protocol import DEVICES, STORAGE, ClusterEvent, EventType, ResourceKind
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
 from engine.constraints.protocol import Depends
+from engine.model.devices import DeviceObject
 from engine.model.objects import (
     Condition,
     Namespace,
@@ -39,6 +40,7 @@ from engine.model.objects import (
 from engine.model.requests import RequestError
 from engine.model.storage import StorageObject
 from engine.placement import VICTIMS_GOING, Decision, Placer, Preemption
+from engine.scheduler.devices import PodDevices
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
@@ -60,10 +62,13 @@ WATCHED: Final = (
     ResourceKind.BUDGETS,
     ResourceKind.NODES,
     *STORAGE,
+    *DEVICES,
     ResourceKind.PODS,
 )
 """What is watched, in the order in which it is best told."""
-_NEEDED: Final = frozenset(WATCHED) - frozenset(STORAGE)
+_TOLD: Final = (Outcome.REFUSED, Outcome.GAVE_UP, Outcome.NO_VOLUMES, Outcome.NO_DEVICES)
+"""Outcomes of bindings of which whoever waits for the pod is told."""
+_NEEDED: Final = frozenset(WATCHED) - frozenset(STORAGE) - frozenset(DEVICES)
 """What has to be known before anything is decided: only pods with claims need the rest."""
 
 
@@ -137,6 +142,7 @@ class Scheduler:
         self._trouble: dict[ResourceKind, str] = {}
         self._binding: dict[PodKey, _UnderWay] = {}
         self._promises_seen = cache.nominations.dropped.version
+        self._devices = PodDevices(cache, queue)
         self._volumes = PodVolumes(cache, queue, binder, self._bound, volume_timeout)
         self._room: RoomMaker | None = None
         if clearer is not None:
@@ -209,6 +215,10 @@ class Scheduler:
                 self._volumes.put(item, now)
             case Deleted(item) if isinstance(item, StorageObject):
                 self._volumes.remove(item, now)
+            case Upserted(item) if isinstance(item, DeviceObject):
+                self._devices.put(item, now)
+            case Deleted(item) if isinstance(item, DeviceObject):
+                self._devices.remove(item, now)
             case BindResult():
                 self._bound(message, now)
             case RoomResult():
@@ -217,6 +227,7 @@ class Scheduler:
             case Synced(kind):
                 self._synced.add(kind)
                 self._volumes.listed(kind, now)
+                self._devices.listed(kind, now)
             case PlanChanged(plan):
                 self._placer.swap_plan(plan)
                 self._metrics.plan_in_force(len(plan.policy.rules))
@@ -228,6 +239,7 @@ class Scheduler:
             case Trouble(kind, text):
                 self._trouble[kind] = text  # which the reflector has told
                 self._volumes.troubled(kind, text, now)
+                self._devices.troubled(kind, text, now)
                 self._metrics.watching(kind, well=False)
             case Recovered(kind):
                 self._trouble.pop(kind, None)
@@ -237,6 +249,7 @@ class Scheduler:
         key = pod.key
         known = self._cache.pod(key)
         shape, was_on = (known.shape, known.slot) if known is not None else (None, -1)
+        devices = known.devices if known is not None else ()
         held = known.requests if known is not None else {}
         was_leaving = known is not None and known.phase is Phase.TERMINATING
         try:
@@ -258,7 +271,7 @@ class Scheduler:
             if self._room is not None:
                 self._room.drop(key)
         elif key in self._queue:
-            if placed.shape is not shape:
+            if placed.shape is not shape or placed.devices != devices:  # perhaps its claims are made now
                 self._queue.wake_pod(key, now)
         elif key not in self._binding:
             self._queue.add(key, placed.shape.priority, now, _unschedulable_since(pod))
@@ -268,6 +281,7 @@ class Scheduler:
 
     def _pod_gone(self, pod: Pod, now: float) -> None:
         self._queue.remove(pod.key, now)
+        self._devices.drop(pod.key)
         if self._volumes.drop(pod.key):
             self._binding.pop(pod.key, None)
         placed = self._cache.pod(pod.key)
@@ -343,7 +357,7 @@ class Scheduler:
         if queued is None:
             return False
         placed = self._cache.pod(queued.key)
-        if placed is None or placed.phase is not Phase.QUEUED or self._volumes.holds(placed):
+        if placed is None or placed.phase is not Phase.QUEUED or self._holds(placed):
             self._queue.let_go(queued, self._clock.now())
             return True
         now = self._clock.now()
@@ -366,19 +380,23 @@ class Scheduler:
             self._erred(placed, queued, error, now)
         return True
 
+    def _holds(self, placed: PlacedPod) -> bool:
+        """Whether something is about to be told that the pod has to wait for."""
+        return self._volumes.holds(placed) or self._devices.holds(placed)
+
     def _bind(
         self, placed: PlacedPod, queued: QueuedPod, decision: Decision, node: str, now: float, began: float
     ) -> None:
         if self._room is not None:
             self._room.drop(queued.key)
-        self._cache.assume(queued.key, node, decision.volumes)
+        self._cache.assume(queued.key, node, decision.volumes, decision.devices)
         self._queue.placed(queued, now)
         self._moved(-1, placed.slot, now)
         self._unpromised(now)
         self._binding[queued.key] = _UnderWay(
             queued, _assigned(placed, decision), began, self._clock.monotonic()
         )
-        self._binder.submit(Assignment(queued.key, node, decision.volumes))
+        self._binder.submit(Assignment(queued.key, node, decision.volumes, decision.devices))
 
     def _unpromised(self, now: float) -> None:
         """Promises that were taken back, or kept elsewhere, leave room."""
@@ -404,6 +422,9 @@ class Scheduler:
         return self._placer.worth_trying(placed, now, causes, preempt)
 
     def _place(self, placed: PlacedPod, now: float, waited: float) -> Decision:
+        if placed.devices:
+            # Had an earlier try got to write them, the claims would say so by now.
+            self._cache.devices.forget(placed.key)
         room = self._room
         waits = room is not None and room.waits(placed.key)
         decision = self._placer.place(
@@ -445,6 +466,7 @@ class Scheduler:
 
     def _bound(self, result: BindResult, now: float) -> None:
         key, node = result.assignment.pod, result.assignment.node
+        self._devices.written(result, now)
         if result.assignment.volumes is not None:
             self._volumes.prepared(result, key in self._binding, now)
             if result.outcome is Outcome.PREPARED:
@@ -466,7 +488,8 @@ class Scheduler:
             return
         held = self._cache.pod(key)
         was_on = held.slot if held is not None else -1
-        self._cache.forget(key)
+        # What may have been written all the same stays taken until the claims, or the next try, tell.
+        self._cache.forget(key, devices=result.outcome is not Outcome.GAVE_UP)
         if held is None or held.slot < 0:
             self._moved(was_on, -1, now)
         if result.outcome is Outcome.STOPPED:
@@ -481,7 +504,7 @@ class Scheduler:
         placed = self._cache.pod(key)
         if placed is None or queued is None or placed.phase is not Phase.QUEUED:
             return
-        if result.outcome in (Outcome.REFUSED, Outcome.GAVE_UP, Outcome.NO_VOLUMES):
+        if result.outcome in _TOLD:
             message = f"binding to {node} failed: {result.message}"
             self._event(key, EventType.WARNING, "FailedScheduling", "Binding", message, now)
             self._condition(placed.pod, "SchedulerError", message, now)

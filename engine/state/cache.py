@@ -248,11 +248,16 @@ class Cache:
             self.devices.assume(key, devices)
         self.nominations.drop(key)
 
-    def forget(self, key: PodKey) -> None:
-        """Take back an assumption whose bind failed. A pod that was confirmed meanwhile stays where it is."""
+    def forget(self, key: PodKey, devices: bool = True) -> None:
+        """Take back an assumption whose bind failed. A pod that was confirmed meanwhile stays where it is.
+
+        Args:
+            key: The pod.
+            devices: Whether its claims did not get their devices for sure. Else those stay taken.
+        """
         placed = self._pods.get(key)
-        # What claims got is assumed until they say so themselves, wherever their pod is by then.
-        self.devices.forget(key)
+        if devices:
+            self.devices.forget(key)
         if placed is not None and placed.phase is Phase.ASSUMED:
             self._move(placed, "", Phase.QUEUED)
             self.volumes.forget(key)

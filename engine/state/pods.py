@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.model.devices import DeviceUse
 from engine.model.objects import Pod, PodKey
 from engine.model.shape import Shape, Workload
 from engine.model.storage import ClaimUse
@@ -27,6 +28,7 @@ class PlacedPod:
     Attributes:
         requests: What it holds on its node: the shape's, but for a pod that is being resized.
         claims: What its volumes claim.
+        devices: Which claims of devices it has, as far as they are made.
         node: The name of its node, "" while it has none.
         slot: The slot of its node, -1 while it has none or the node is unknown.
     """
@@ -40,6 +42,7 @@ class PlacedPod:
     claims: tuple[ClaimUse, ...] = ()
     node: str = ""
     slot: int = -1
+    devices: tuple[DeviceUse, ...] = ()
 
     @property
     def workload(self) -> Workload:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from engine.clock import utc
 from engine.cluster.simulated.admission import registered
 from engine.cluster.simulated.agenda import Agenda
+from engine.cluster.simulated.devices import DeviceRegistry
 from engine.cluster.simulated.kubelet import Kubelets
 from engine.cluster.simulated.lifecycle import NodeLifecycle, ready_status
 from engine.cluster.simulated.refusals import already_exists, invalid
@@ -30,6 +31,7 @@ from engine.manifests.objects import (
     StatefulSet,
     Workload,
 )
+from engine.model.devices import DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice
 from engine.model.objects import Node, Pod
 
 
@@ -43,6 +45,7 @@ class Applying:
         lifecycle: Taints nodes by their conditions.
         kubelets: Told of nodes that come silent.
         storage: Writes claims, volumes and what is of them.
+        devices: Writes devices and claims of them.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Applying:
         lifecycle: NodeLifecycle,
         kubelets: Kubelets,
         storage: StorageRegistry,
+        devices: DeviceRegistry,
     ) -> None:
         self._store = store
         self._agenda = agenda
@@ -60,6 +64,7 @@ class Applying:
         self._lifecycle = lifecycle
         self._kubelets = kubelets
         self._storage = storage
+        self._devices = devices
 
     def apply(self, item: Object) -> None:
         """Create the object, or change the one of its name to it, as ``kubectl apply`` does.
@@ -83,6 +88,8 @@ class Applying:
                 self._apply_budget(item)
             case Deployment() | ReplicaSet() | StatefulSet() | DaemonSet() | Job():
                 self._apply_workload(item)
+            case DeviceClass() | ResourceSlice() | ResourceClaim() | ResourceClaimTemplate():
+                self._devices.apply(item)
             case _:
                 self._storage.apply(item)
 

@@ -31,6 +31,7 @@ from engine.cluster.simulated.applying import Applying
 from engine.cluster.simulated.budgets import Budgets
 from engine.cluster.simulated.clock import VirtualClock
 from engine.cluster.simulated.controllers import ALL, Controller, Surroundings
+from engine.cluster.simulated.devices import DEVICE_KINDS, ClaimController, DeviceRegistry
 from engine.cluster.simulated.eviction import TaintEviction
 from engine.cluster.simulated.garbage import GarbageCollection
 from engine.cluster.simulated.kubelet import Kubelets
@@ -44,6 +45,7 @@ from engine.cluster.simulated.storage import STORAGE_KINDS, StorageRegistry
 from engine.cluster.simulated.store import Store, controller_of, ended
 from engine.manifests.kinds import Object
 from engine.manifests.objects import DaemonSet, Job, Workload
+from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import Condition, Node, Pod, PodKey, Taint
 from engine.model.shape import workload
 from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim
@@ -101,10 +103,18 @@ class SimulatedCluster:
         self._kubelets = Kubelets(self._store, self._agenda, self._registry, self.options, post)
         self._lifecycle = NodeLifecycle(self._store, self._agenda, self._kubelets, self.options, post)
         self._storage = StorageRegistry(self._store, self._agenda)
+        self._devices = DeviceRegistry(self._store, self._agenda)
         self._applying = Applying(
-            self._store, self._agenda, self._registry, self._lifecycle, self._kubelets, self._storage
+            self._store,
+            self._agenda,
+            self._registry,
+            self._lifecycle,
+            self._kubelets,
+            self._storage,
+            self._devices,
         )
         self._volumes = VolumeControllers(self._store, self._storage, self._agenda, self.options, self.note)
+        self._claims = ClaimController(self._store, self._devices, self._agenda, self.note)
         self._eviction = TaintEviction(self._store, self._agenda, self._registry, post)
         self._garbage = GarbageCollection(self._store, self._agenda, self._registry, self.options)
         surroundings = Surroundings(self._store, self._agenda, self._registry, self._storage, self.note)
@@ -200,6 +210,20 @@ class SimulatedCluster:
     def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
         """Ask for a volume to be made for the claim; its uid and version are preconditions."""
         return self._storage.select_node(claim, node)
+
+    def get_resource_claim(self, namespace: str, name: str) -> ResourceClaim | None:
+        """The claim of devices as it is now, None where there is none."""
+        return self._devices.claim(ClaimName(namespace, name))
+
+    def reserve_resource_claim(
+        self, claim: ResourceClaim, pod: PodKey, allocation: Allocation | None
+    ) -> ResourceClaim:
+        """Let the pod use the claim, with what it is to get; its uid and version are preconditions."""
+        return self._devices.reserve(claim, pod, allocation)
+
+    def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        """Take the claim's devices away, and its pods; its uid and version are preconditions."""
+        return self._devices.release(claim)
 
     def post_event(self, event: ClusterEvent) -> None:
         """Record an Event."""
@@ -331,6 +355,8 @@ class SimulatedCluster:
         """
         if kind == "Pod":
             self._registry.delete((namespace, name))
+        elif kind in DEVICE_KINDS:
+            self._devices.delete(DEVICE_KINDS[kind], namespace, name)
         elif kind in STORAGE_KINDS:
             self._storage.delete(STORAGE_KINDS[kind], namespace, name)
         else:

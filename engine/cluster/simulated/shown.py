@@ -6,8 +6,8 @@ from typing import Final
 
 from engine.cluster.protocol import ResourceKind
 from engine.manifests import objects as manifests
+from engine.model import devices, storage
 from engine.model import objects as model
-from engine.model import storage
 
 Shown = (
     model.Namespace
@@ -16,6 +16,7 @@ Shown = (
     | model.StatefulSet
     | model.PodDisruptionBudget
     | storage.StorageObject
+    | devices.DeviceObject
 )
 
 KIND: Final[dict[type[Shown], ResourceKind]] = {
@@ -31,6 +32,9 @@ KIND: Final[dict[type[Shown], ResourceKind]] = {
     storage.CSIDriver: ResourceKind.CSI_DRIVERS,
     storage.CSIStorageCapacity: ResourceKind.CSI_CAPACITIES,
     storage.VolumeAttachment: ResourceKind.ATTACHMENTS,
+    devices.DeviceClass: ResourceKind.DEVICE_CLASSES,
+    devices.ResourceSlice: ResourceKind.DEVICE_SLICES,
+    devices.ResourceClaim: ResourceKind.DEVICE_CLAIMS,
 }
 
 

@@ -188,6 +188,10 @@ class Store:
         self.shown[kind][name] = new
         self.histories[kind].append(Change.ADDED if old is None else Change.MODIFIED, new, version)
 
+    def remove_shown(self, kind: ResourceKind, name: PodName) -> None:
+        """Remove it for good."""
+        self._remove_shown(self.shown[kind][name])
+
     def _remove_shown(self, item: Shown) -> None:
         kind = KIND[type(item)]
         old = self.shown[kind].pop((item.metadata.namespace, item.metadata.name))

@@ -13,6 +13,7 @@ from engine.cluster.protocol import (
     ResourceKind,
     WatchEvent,
 )
+from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import Condition, Pod, PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 
@@ -97,6 +98,17 @@ class ScriptedCluster:
 
     def select_node(self, claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
         return self._next("select_node", claim, node)  # type: ignore[no-any-return]
+
+    def get_resource_claim(self, namespace: str, name: str) -> ResourceClaim | None:
+        return self._next("get_resource_claim", namespace, name)  # type: ignore[no-any-return]
+
+    def reserve_resource_claim(
+        self, claim: ResourceClaim, pod: PodKey, allocation: Allocation | None
+    ) -> ResourceClaim:
+        return self._next("reserve_resource_claim", claim, pod, allocation)  # type: ignore[no-any-return]
+
+    def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        return self._next("release_resource_claim", claim)  # type: ignore[no-any-return]
 
     def post_event(self, event: ClusterEvent) -> None:
         self._next("post_event", event)

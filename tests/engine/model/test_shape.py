@@ -14,6 +14,7 @@ from engine.model.objects import (
     ObjectMeta,
     OwnerReference,
     Pod,
+    PodResourceClaim,
     PodSpec,
     Volume,
 )
@@ -119,7 +120,12 @@ def test_host_ports_of_containers_and_sidecars() -> None:
 NOT_HONOURED = {
     "nothing": (PodSpec(), ()),
     "a config map": (PodSpec(volumes=(Volume(),)), ()),
-    "claims of devices": (PodSpec(resource_claims=({"name": "gpu"},)), ("spec.resourceClaims",)),
+    "a claim of devices": (PodSpec(resource_claims=(PodResourceClaim("gpu", "mine"),)), ()),
+    "a claim of devices of a template": (PodSpec(resource_claims=(PodResourceClaim("gpu", None, "a"),)), ()),
+    "a claim of devices of an unknown kind": (
+        PodSpec(resource_claims=(PodResourceClaim("gpu", "mine"), PodResourceClaim("nic"))),
+        ("spec.resourceClaims[1]",),
+    ),
     "a volume claim": (PodSpec(volumes=(Volume(persistent_volume_claim=ClaimReference("data")),)), ()),
 }
 

@@ -1,0 +1,320 @@
+"""Which devices a node's pools have for a pod's claims: the first that will do, in the order of pools and slices.
+
+Claims, their requests and the devices of each are gone through in order, and back where one finds nothing, so that
+what is found is what the stock scheduler finds. Devices of one request are only ever taken in their order, as other
+orders of the same devices are no other solutions.
+
+Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator). Unlike there, devices that have to be waited for,
+or are shared by amounts, are not given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from engine.constraints.device_demand import WantedDevices
+from engine.constraints.device_pools import Amounts, Offered, Pool, Pools
+from engine.constraints.device_selectors import SelectorError
+from engine.model.devices import (
+    ALL,
+    EXACT_COUNT,
+    MOST_DEVICES,
+    DeviceConstraint,
+    DeviceId,
+    DeviceRequirements,
+)
+from engine.state.devices import Devices
+
+STEPS: Final = 20_000
+"""How many devices are tried for one pod on one node before it is given up."""
+
+
+class SearchError(Exception):
+    """A claim that cannot be fulfilled on a node for a reason that is worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One way to fulfil a request.
+
+    Attributes:
+        name: As results have it: the request, or ``request/alternative``.
+        request: The request.
+        asked: What is asked for.
+        number: How many devices.
+        candidates: From which they are taken, in order: all of them, where all are asked for.
+    """
+
+    name: str
+    request: str
+    asked: DeviceRequirements
+    number: int
+    candidates: tuple[tuple[Pool, Offered], ...]
+
+    @property
+    def all(self) -> bool:
+        """Whether it is for all devices that are meant."""
+        return self.asked.allocation_mode == ALL
+
+    @property
+    def admin(self) -> bool:
+        """Whether it is for looking after devices, whoever uses them."""
+        return bool(self.asked.admin_access)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device for a request."""
+
+    part: Part
+    device: Offered
+
+
+Solution = list[list[Found]]
+"""By claim, in order."""
+
+
+def search(wanted: tuple[WantedDevices, ...], pools: Pools, devices: Devices) -> Solution | None:
+    """Devices for all claims at once, None where there are not.
+
+    Raises:
+        SearchError: Worth telling.
+    """
+    claims = [
+        [
+            _parts(request_index, claim, pools, devices)
+            for request_index in range(len(claim.asked.requests or ()))
+        ]
+        for claim in wanted
+    ]
+    for claim in claims:
+        if not all(claim):
+            return None
+        least = sum(min(part.number for part in parts) for parts in claim)
+        if least > MOST_DEVICES:
+            raise SearchError(
+                f"number of requested devices {least} exceeds the claim limit of {MOST_DEVICES}"
+            )
+    return _Search(claims, [claim.asked.constraints or () for claim in wanted], devices).run()
+
+
+def _parts(position: int, claim: WantedDevices, pools: Pools, devices: Devices) -> list[Part]:
+    """The ways to fulfil a request that are not out of the question."""
+    request = (claim.asked.requests or ())[position]
+    if request.exactly is not None:
+        ways = [(request.name, request.exactly)]
+    else:
+        ways = [(f"{request.name}/{one.name}", one) for one in request.first_available or ()]
+    found = (_part(name, request.name, asked, pools, devices) for name, asked in ways)
+    return [part for part in found if part is not None]
+
+
+def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devices: Devices) -> Part | None:
+    expressions = _expressions(name, asked, devices)
+    every = asked.allocation_mode == ALL
+    if not every and asked.allocation_mode != EXACT_COUNT:
+        raise SearchError(f"request {name}: unsupported count mode {asked.allocation_mode}")
+    candidates = []
+    for pool in pools:
+        if pool.trouble:
+            if every:
+                raise SearchError(
+                    f"request {name}: asks for all devices, but resource pool {pool.id} {pool.trouble}"
+                )
+            continue
+        for device in pool.devices:
+            if not every and not (_free(device, asked, devices) and device.device.honoured):
+                continue
+            if _selected(device, expressions):
+                candidates.append((pool, device))
+    if every:
+        if not candidates or not all(_free(device, asked, devices) for _, device in candidates):
+            return None
+        strange = next((device for _, device in candidates if not device.device.honoured), None)
+        if strange is not None:
+            raise SearchError(
+                f"request {name}: asks for all devices, and {strange.id} is of a kind that this scheduler does not "
+                "honour yet"
+            )
+        return Part(name, request, asked, len(candidates), tuple(candidates))
+    return (
+        Part(name, request, asked, asked.count, tuple(candidates)) if len(candidates) >= asked.count else None
+    )
+
+
+def _expressions(name: str, asked: DeviceRequirements, devices: Devices) -> list[tuple[str, str]]:
+    """The expressions that a device must satisfy, each with what to call it."""
+    class_ = devices.device_class(asked.device_class_name)
+    if class_ is None:
+        raise SearchError(f"request {name}: device class {asked.device_class_name} does not exist")
+    found = []
+    for where, selectors in (
+        (f"class {asked.device_class_name}", class_.spec.selectors),
+        (f"request {name}", asked.selectors),
+    ):
+        for position, selector in enumerate(selectors or ()):
+            if selector.cel is None:
+                raise SearchError(
+                    f"{where}, selector #{position}: CEL expression empty (unsupported selector type?)"
+                )
+            found.append((f"{where}: selector #{position}", selector.cel.expression))
+    return found
+
+
+def _selected(device: Offered, expressions: list[tuple[str, str]]) -> bool:
+    for where, expression in expressions:
+        try:
+            if not device.matches(expression):
+                return False
+        except SelectorError as error:
+            raise SearchError(f"{where}: {error}") from error
+    return True
+
+
+def _free(device: Offered, asked: DeviceRequirements, devices: Devices) -> bool:
+    """Whether nobody has it, and no taint keeps the request off."""
+    if not asked.admin_access and devices.taken(device.id):
+        return False
+    return all(
+        any(toleration.covers(taint) for toleration in asked.tolerations or ())
+        for taint in device.device.taints or ()
+        if taint.effect in ("NoSchedule", "NoExecute")
+    )
+
+
+class _Constraint:
+    """Attributes of the devices chosen so far, and whether another fits to them."""
+
+    def __init__(self, written: DeviceConstraint) -> None:
+        self._requests = frozenset(written.requests or ())
+        self._distinct = written.match_attribute is None
+        self._attribute = written.match_attribute or written.distinct_attribute or ""
+        self._values: list[tuple[str, str | int | bool]] = []
+
+    def concerns(self, part: Part) -> bool:
+        return not self._requests or part.request in self._requests or part.name in self._requests
+
+    def add(self, device: Offered) -> bool:
+        value = attribute_of(device, self._attribute)
+        if value is None or (self._values and (value in self._values) is self._distinct):
+            return False
+        self._values.append(value)
+        return True
+
+    def remove(self) -> None:
+        self._values.pop()
+
+
+def attribute_of(device: Offered, name: str) -> tuple[str, str | int | bool] | None:
+    """The value of an attribute by its full name; a driver's own need not be written in full."""
+    attributes = device.device.attributes or {}
+    found = attributes.get(name)
+    if found is None:
+        domain, _, key = name.partition("/")
+        found = attributes.get(key) if domain == device.id.driver else None
+    return found.value if found is not None else None
+
+
+class _Search:
+    """One search."""
+
+    def __init__(
+        self,
+        claims: list[list[list[Part]]],
+        constraints: list[tuple[DeviceConstraint, ...]],
+        devices: Devices,
+    ) -> None:
+        self._claims = claims
+        self._constraints = [[_Constraint(one) for one in written] for written in constraints]
+        self._devices = devices
+        self._found: Solution = [[] for _ in claims]
+        self._used: dict[DeviceId, set[int]] = {}
+        self._left: dict[int, Amounts] = {}
+        self._steps = 0
+
+    def run(self) -> Solution | None:
+        return self._found if self._request(0, 0) else None
+
+    def _request(self, claim: int, request: int) -> bool:
+        """Whether everything from a request on can be fulfilled."""
+        if claim >= len(self._claims):
+            return True
+        if request >= len(self._claims[claim]):
+            return self._request(claim + 1, 0)
+        for part in self._claims[claim][request]:
+            fits = len(self._found[claim]) + part.number <= MOST_DEVICES
+            if fits and self._devices_of(claim, request, part, 0, 0):
+                return True
+        return False
+
+    def _devices_of(self, claim: int, request: int, part: Part, have: int, start: int) -> bool:
+        """Whether the rest of a request's devices, and all after it, can be found from a candidate on."""
+        if have >= part.number:
+            return self._request(claim, request + 1)
+        # Of all devices none can be left out; of some, so many must be left as are wanted.
+        last = start + 1 if part.all else len(part.candidates) - (part.number - have) + 1
+        for position in range(start, last):
+            self._steps += 1
+            if self._steps > STEPS:
+                raise SearchError("gave up trying to allocate devices, there are too many ways")
+            pool, device = part.candidates[position]
+            if not self._take(claim, part, pool, device):
+                continue
+            if self._devices_of(claim, request, part, have + 1, position + 1):
+                return True
+            self._give_back(claim, part, pool, device)
+        return False
+
+    def _take(self, claim: int, part: Part, pool: Pool, device: Offered) -> bool:
+        users = self._used.get(device.id, set())
+        if claim in users if part.admin else users:
+            return False
+        if device.consumes and not self._consume(pool, device):
+            return False
+        added: list[_Constraint] = []
+        for constraint in self._constraints[claim]:
+            if not constraint.concerns(part):
+                continue
+            if not constraint.add(device):
+                for one in added:
+                    one.remove()
+                self._restore(pool, device)
+                return False
+            added.append(constraint)
+        self._used.setdefault(device.id, set()).add(claim)
+        self._found[claim].append(Found(part, device))
+        return True
+
+    def _give_back(self, claim: int, part: Part, pool: Pool, device: Offered) -> None:
+        self._found[claim].pop()
+        self._used[device.id].discard(claim)
+        for constraint in self._constraints[claim]:
+            if constraint.concerns(part):
+                constraint.remove()
+        self._restore(pool, device)
+
+    def _consume(self, pool: Pool, device: Offered) -> bool:
+        left = self._left.get(id(pool))
+        if left is None:
+            left = self._left[id(pool)] = dict(pool.counters)
+            for one in self._takers(pool):
+                for name, amount in one.consumes.items():
+                    left[name] -= amount
+        for name, amount in device.consumes.items():
+            left[name] -= amount
+        # Whatever lacks, even of what this device does not take: then the pool has been given out beyond what it is.
+        if min(left.values()) < 0:
+            self._restore(pool, device)
+            return False
+        return True
+
+    def _restore(self, pool: Pool, device: Offered) -> None:
+        if device.consumes:
+            left = self._left[id(pool)]
+            for name, amount in device.consumes.items():
+                left[name] += amount
+
+    def _takers(self, pool: Pool) -> Iterator[Offered]:
+        return (one for one in (*pool.devices, *pool.others) if one.consumes and self._devices.taken(one.id))

@@ -1,0 +1,239 @@
+"""Which nodes a pod's claims of devices let it run on, and what they get there.
+
+Source: kube-scheduler's plugin DynamicResources.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.constraints.device_allocation import allocations
+from engine.constraints.device_demand import DeviceDemand, Terms, WantedDevices, claims_in, preference
+from engine.constraints.device_pools import DevicePools
+from engine.constraints.device_search import SearchError, Solution, search
+from engine.constraints.nodes import term_matches
+from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
+from engine.model.devices import Allocation, DeviceBindings, DeviceUse
+from engine.model.objects import PodKey
+from engine.state.cache import Cache
+from engine.state.labels import Where
+
+_KEPT: Final = 256
+"""Combinations of claims of which the answers are kept."""
+_NO: Final = -1
+_CANNOT: Final = "cannot allocate all claims"
+
+Wanted = tuple[WantedDevices, ...]
+
+
+class _Answers:
+    """The answers for one combination of claims, as they were at these versions."""
+
+    __slots__ = ("nodes", "preferred", "reasons", "shared", "taken")
+
+    def __init__(self, capacity: int) -> None:
+        self.preferred: NDArray[np.int64] = np.full(capacity, _NO, dtype=np.int64)
+        self.reasons: dict[int, str] = {}
+        self.nodes = -1
+        self.taken = -1
+        self.shared = -1
+
+
+class DeviceMatching:
+    """Answers for one cache, slot by slot; asked again only where devices, or whoever has them, changed.
+
+    Args:
+        cache: The nodes and the devices.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self._columns = cache.columns
+        self._devices = cache.devices
+        self._pools = DevicePools(cache)
+        self._kept: OrderedDict[Wanted, _Answers] = OrderedDict()
+        # Slots whose pools changed, for each of the kept answers to look at again.
+        self._moved: list[int] = []
+        self._moved_base = 0
+
+    def find(self, wanted: Wanted) -> _Answers:
+        """The answers of now."""
+        self._refresh_pools()
+        answers = self._kept.get(wanted)
+        if answers is None or len(answers.preferred) != self._columns.capacity:
+            answers = self._kept[wanted] = _Answers(self._columns.capacity)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(wanted)
+        taken = self._devices.taken_changes
+        moved = self._moved_since(answers.nodes)
+        used = taken.since(answers.taken) if answers.taken >= 0 else None
+        if moved is None or used is None or answers.shared != self._devices.shared_taken_version:
+            slots = np.flatnonzero(self._columns.alive).tolist()
+            answers.preferred[:] = _NO
+            answers.reasons.clear()
+        else:
+            slots = list(dict.fromkeys((*moved, *used)))
+        self._ask(wanted, answers, slots)
+        answers.nodes = self._moved_base + len(self._moved)
+        answers.taken = taken.version
+        answers.shared = self._devices.shared_taken_version
+        return answers
+
+    def solution(self, wanted: Wanted, slot: int) -> Solution | None:
+        """The devices that claims get on a node."""
+        self._refresh_pools()
+        try:
+            return search(wanted, self._pools.of(slot), self._devices)
+        except SearchError:
+            return None
+
+    def _refresh_pools(self) -> None:
+        changed = self._pools.refresh()
+        if changed is None:
+            self._moved_base += len(self._moved) + 1
+            self._moved.clear()
+        else:
+            self._moved += changed
+            if len(self._moved) > 2 * self._columns.capacity:
+                self._moved_base += len(self._moved) + 1
+                self._moved.clear()
+
+    def _moved_since(self, version: int) -> list[int] | None:
+        start = version - self._moved_base
+        return None if version < 0 or start < 0 else self._moved[start:]
+
+    def _ask(self, wanted: Wanted, answers: _Answers, slots: list[int]) -> None:
+        # Nodes that see the same pools get the same answer.
+        known: dict[int, tuple[int, str]] = {}
+        for slot in slots:
+            if not self._columns.alive[slot]:
+                answers.preferred[slot] = _NO
+                answers.reasons.pop(slot, None)
+                continue
+            pools = self._pools.of(slot)
+            answer = known.get(id(pools))
+            if answer is None:
+                answer = known[id(pools)] = self._answer(wanted, slot)
+            answers.preferred[slot] = answer[0]
+            if answer[1]:
+                answers.reasons[slot] = answer[1]
+            else:
+                answers.reasons.pop(slot, None)
+
+    def _answer(self, wanted: Wanted, slot: int) -> tuple[int, str]:
+        pools = self._pools.of(slot)
+        if not pools:
+            return _NO, ""
+        try:
+            solution = search(wanted, pools, self._devices)
+        except SearchError as error:
+            return _NO, str(error)
+        if solution is None:
+            invalid = any(pool.reason for pool in pools)
+            return _NO, "invalid resource pools were encountered" if invalid else ""
+        return sum(
+            preference(claim.asked, {found.part.name for found in devices})
+            for claim, devices in zip(wanted, solution, strict=True)
+        ), ""
+
+
+class DynamicResources:
+    """Keeps a pod to nodes where its claims have their devices, or can get them."""
+
+    name = "DynamicResources"
+    depends = Depends.NODE | Depends.DEVICES
+
+    def __init__(self, demand: DeviceDemand, matching: DeviceMatching, cache: Cache) -> None:
+        self._demand = demand
+        self._matching = matching
+        self._columns = cache.columns
+
+    def passes(self, where: Where) -> Mask:
+        """True where all claims are satisfied."""
+        mask = np.ones_like(self._columns.alive[where])
+        for terms in self._demand.pinned:
+            mask &= self._reached(terms, where)
+        if self._demand.wanted:
+            mask &= self._matching.find(self._demand.wanted).preferred[where] != _NO
+        return mask
+
+    def reasons(self, refused: Slots) -> Counter[str]:
+        """That no devices can be had comes before that others are elsewhere."""
+        found: Counter[str] = Counter()
+        if self._demand.wanted:
+            answers = self._matching.find(self._demand.wanted)
+            without = refused[answers.preferred[refused] == _NO]
+            found.update(answers.reasons.get(slot, _CANNOT) for slot in without.tolist())
+        if len(refused) > found.total():
+            found["resourceclaim not available on the node"] = len(refused) - found.total()
+        return found
+
+    def elsewhere(self, terms: Terms, slots: Slots) -> bool:
+        """Whether a claim keeps the pod off some of the slots by where its devices are."""
+        return not bool(self._reached(terms, slots).all())
+
+    def _reached(self, terms: Terms, where: Where) -> Mask:
+        mask = np.zeros_like(self._columns.alive[where])
+        for term in terms:
+            mask |= term_matches(term, self._columns, where)
+        return mask
+
+
+class DynamicResourcesScore:
+    """Earlier alternatives of requests are better."""
+
+    name = "DynamicResources"
+    depends = Depends.NODE | Depends.DEVICES
+    normalization = Normalization.TO_MAX
+    weight = 2.0
+
+    def __init__(self, demand: DeviceDemand, matching: DeviceMatching) -> None:
+        self._demand = demand
+        self._matching = matching
+
+    @staticmethod
+    def applies(demand: DeviceDemand) -> bool:
+        """Whether there is anything to choose between."""
+        return any(
+            request.first_available for claim in demand.wanted for request in claim.asked.requests or ()
+        )
+
+    def raw(self, where: Where) -> Vector:
+        """What the alternatives count that are chosen there."""
+        preferred = self._matching.find(self._demand.wanted).preferred[where]
+        return np.maximum(preferred, 0).astype(np.float64) + self._demand.preferred
+
+
+def device_bindings(
+    uses: tuple[DeviceUse, ...],
+    pod: PodKey,
+    demand: DeviceDemand,
+    cache: Cache,
+    matching: DeviceMatching,
+    slot: int,
+) -> DeviceBindings | None:
+    """What has to be written for a pod's claims on a node that passes; None where they are all the pod's already.
+
+    Raises:
+        RuntimeError: The node does not pass.
+    """
+    claims = claims_in(cache.devices, uses)
+    node = cache.columns.names[slot]
+    wanting = [claim for claim in claims if claim.allocation is None]
+    made: Iterator[Allocation] = iter(())
+    if wanting:
+        solution = matching.solution(demand.wanted, slot)
+        if solution is None:
+            raise RuntimeError(f"the devices that were found for {pod} on {node} are not there")
+        made = allocations(wanting, solution, cache.devices, node)
+    bindings = tuple(
+        (claim, next(made) if claim.allocation is None else None)
+        for claim in claims
+        if claim.allocation is None or not claim.reserved(pod)
+    )
+    return DeviceBindings(node, bindings) if bindings else None

@@ -1,0 +1,82 @@
+"""What a pod's claims of devices add to its way: nothing is decided before devices are known.
+
+What claims get is written by the binder right before the pod is bound; there is nothing to wait for in between.
+"""
+
+from __future__ import annotations
+
+from engine.binder import BindResult
+from engine.cluster.protocol import DEVICES, ResourceKind
+from engine.constraints.protocol import Depends
+from engine.model.devices import DeviceObject
+from engine.model.objects import PodKey
+from engine.scheduler.queue import SchedulingQueue
+from engine.state.cache import Cache
+from engine.state.pods import PlacedPod
+
+
+class PodDevices:
+    """The scheduler's dealings with devices; on its thread.
+
+    Args:
+        cache: What is known.
+        queue: Where pods go that are held back until devices are known.
+    """
+
+    def __init__(self, cache: Cache, queue: SchedulingQueue) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._unlisted = dict.fromkeys(DEVICES)
+        self._troubles: dict[ResourceKind, str] = {}
+        self._held: dict[PodKey, None] = {}
+
+    def put(self, item: DeviceObject, now: float) -> None:
+        """A device, or who has it, is new or changed."""
+        if self._cache.devices.put(item):
+            self._queue.wake(Depends.DEVICES, now)
+
+    def remove(self, item: DeviceObject, now: float) -> None:
+        """It is gone."""
+        self._cache.devices.remove(item)
+        self._queue.wake(Depends.DEVICES, now)
+
+    def listed(self, kind: ResourceKind, now: float) -> None:
+        """Everything of a kind has been told."""
+        if kind in self._unlisted:
+            del self._unlisted[kind]
+            self._troubles.pop(kind, None)
+            self._reconsider(now)
+
+    def troubled(self, kind: ResourceKind, text: str, now: float) -> None:
+        """A kind cannot be read: the cluster may be too old for it, or we may not."""
+        if kind in self._unlisted:
+            self._troubles[kind] = text
+            self._reconsider(now)
+
+    def holds(self, placed: PlacedPod) -> bool:
+        """Whether the pod is kept back, as it has claims and devices are about to be told."""
+        if not placed.devices or not self._unlisted or self._troubles:
+            return False
+        self._held[placed.key] = None
+        return True
+
+    def drop(self, key: PodKey) -> None:
+        """The pod is no longer to be bound by us."""
+        self._held.pop(key, None)
+
+    def written(self, result: BindResult, now: float) -> None:
+        """Take over what the binder wrote, or read, so that it counts before the watch tells."""
+        for claim in result.devices:
+            self.put(claim, now)
+
+    def _reconsider(self, now: float) -> None:
+        """Let held pods go once all is known, and those who are to learn why it is not."""
+        if self._unlisted and not self._troubles:
+            return
+        self._cache.devices.unknown = next(iter(self._troubles.values()), "")
+        for key in self._held:
+            placed = self._cache.pod(key)
+            if placed is not None:
+                self._queue.add(key, placed.shape.priority, now)
+        self._held.clear()
+        self._queue.wake(Depends.DEVICES, now)
