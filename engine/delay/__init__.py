@@ -1,7 +1,7 @@
-"""Where delays come from: immutable maps of round trips, and the files that they are read from.
+"""Where delays come from: immutable maps of round trips, the files that they are read from, and servers that measure.
 
-Imports NumPy, the standard library and `engine.suggest` only. Whoever schedules asks a `DelayMap` for a row and never
-sees a file.
+Imports neither the cluster nor threads that run by themselves; whoever schedules asks a `DelayMap` for a row, and never
+sees a file or a server.
 """
 
 from engine.delay.addresses import NodeAddresses

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.delay import DelayFileError, load
+from engine.settings import parse_settings
 
 TEXT = (Path(__file__).parents[3] / "docs" / "delays.md").read_text()
 
@@ -32,3 +33,11 @@ def test_the_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DelayFileError) as caught:
         load([Path("delays.csv")])
     assert str(caught.value) == block("text", 1).strip()
+
+
+@pytest.mark.parametrize("source", ["goldpinger", "prometheus"])
+def test_the_settings_of_a_source(source: str) -> None:
+    [block] = [
+        text for text in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL) if f"source: {source}\n" in text
+    ]
+    assert parse_settings(block, "settings.yaml").delays.source == source
