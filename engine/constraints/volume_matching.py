@@ -14,29 +14,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.constraints.nodes import term_matches
 from engine.constraints.protocol import Mask, Slots
 from engine.constraints.volume_demand import Demand, Terms, Wanted, size_of, terms_of
+from engine.constraints.volume_pools import NONE, Candidate, Chosen, VolumePools, does
 from engine.model.objects import NodeSelectorTerm, Requirement
 from engine.model.selectors import Selector, selector_of
-from engine.model.storage import AVAILABLE, FILESYSTEM, NO_PROVISIONER, PersistentVolume, StorageClass
+from engine.model.storage import NO_PROVISIONER, StorageClass
 from engine.state.cache import Cache
 
-_NONE: Final = -1
 _KINDS: Final = 256
 """Kinds of claims of which the free volumes, or the room, are kept."""
 _REACHES: Final = 4_000_000
 """How many slots are kept in all sets of nodes that reach something."""
 _OVERHEAD: Final = 40
 """What an empty set of slots takes, in slots."""
-
-_Candidate = tuple[int, str, Slots]
-"""A volume: its size, its name, and the slots that reach it."""
-
-Chosen = NDArray[np.int64]
-"""Shape (capacity,): by slot the index of a volume, -1 for none."""
 
 
 @dataclass(slots=True)
@@ -66,30 +59,6 @@ class Findings:
         return mask
 
 
-@dataclass(slots=True)
-class _Group:
-    """Free volumes that do for one kind of claim, and that the same nodes reach.
-
-    Attributes:
-        terms: Of their node affinity.
-        members: Size and name, smallest first.
-        slots: The nodes, as they were at that version.
-    """
-
-    terms: Terms | None
-    members: list[tuple[int, str]]
-    slots: Slots
-    nodes_seen: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """All free volumes that do for one kind of claim, as they were at that version."""
-
-    version: int
-    groups: list[_Group]
-
-
 class VolumeMatching:
     """Answers for one cache; keeps what does not change from one decision to the next.
 
@@ -105,7 +74,7 @@ class VolumeMatching:
         self._nodes_seen = -1
         self._rooms_seen = -1
         self._room: dict[tuple[str, int], Mask] = {}
-        self._pools: dict[Wanted, _Pool] = {}
+        self._pools = VolumePools(cache.columns, cache.volumes, self.reached)
         self._last: tuple[Demand, tuple[int, int, int], Findings] | None = None
 
     def find(self, demand: Demand) -> Findings:
@@ -131,7 +100,7 @@ class VolumeMatching:
 
     def _match(self, wanted: Sequence[Wanted], found: Findings) -> None:
         capacity = self._columns.capacity
-        found.chosen = [np.full(capacity, _NONE, dtype=np.int64) for _ in wanted]
+        found.chosen = [np.full(capacity, NONE, dtype=np.int64) for _ in wanted]
         open_ = np.ones(capacity, dtype=np.bool_)
         for one in wanted:
             if one.selected is not None:
@@ -140,91 +109,53 @@ class VolumeMatching:
         selected = [position for position, one in enumerate(wanted) if one.selected is not None]
         free = [position for position, one in enumerate(wanted) if one.selected is None]
         free.sort(key=lambda position: wanted[position].size)
-        numbers: dict[str, int] = {}
         taken: list[Chosen] = []
         for position in free:
-            self._pick(wanted[position], taken, found.chosen[position], numbers)
+            self._pick(wanted[position], taken, found.chosen[position])
             taken.append(found.chosen[position])
-        found.volumes = list(numbers)
+        found.volumes = self._pools.names
         for position in (*selected, *free):
             self._provide(wanted[position], found.chosen[position], open_, found)
 
-    def _pick(self, one: Wanted, taken: list[Chosen], chosen: Chosen, numbers: dict[str, int]) -> None:
+    def _pick(self, one: Wanted, taken: list[Chosen], chosen: Chosen) -> None:
         """Fill in the smallest volume for each slot that no earlier claim of the pod takes there."""
-        candidates = self._reserved(one) or self._free(one, len(taken) + 1)
+        candidates = self._reserved(one)
+        if not candidates:
+            pool = self._pools.pool(one)
+            if not taken:
+                best = pool.best()
+                if best is not None:
+                    np.copyto(chosen, best)
+                    return
+            candidates = pool.candidates(len(taken) + 1)
         if not candidates:
             return
         # The largest first, so that smaller ones overwrite.
         candidates.sort(key=lambda candidate: candidate[:2], reverse=True)
         reached = [slots for *_, slots in candidates]
         slots = np.concatenate(reached)
-        numbered = [numbers.setdefault(name, len(numbers)) for _, name, _ in candidates]
-        names = np.repeat(np.array(numbered, dtype=np.int64), [len(some) for some in reached])
+        numbered = np.array([self._pools.number(name) for _, name, _ in candidates], dtype=np.int64)
+        numbers = np.repeat(numbered, [len(some) for some in reached])
         for other in taken:
-            left = other[slots] != names
-            slots, names = slots[left], names[left]
-        chosen[slots] = names
+            left = other[slots] != numbers
+            slots, numbers = slots[left], numbers[left]
+        chosen[slots] = numbers
 
-    def _reserved(self, one: Wanted) -> list[_Candidate]:
+    def _reserved(self, one: Wanted) -> list[Candidate]:
         """The volume that is the claim's already, if it does; then the claim gets no other."""
-        usable: list[_Candidate] = []
+        usable: list[Candidate] = []
         for name in one.reserved:
             volume = self._volumes.volume(name)
-            if volume is not None and volume.storage_class == one.storage_class and _does(volume, one):
+            if volume is not None and volume.storage_class == one.storage_class and does(volume, one):
                 size = size_of((volume.spec.capacity or {}).get("storage"))
                 usable.append((size, name, self.reached(terms_of(volume))))
         return [min(usable, key=lambda candidate: candidate[:2])] if usable else []
-
-    def _free(self, one: Wanted, most: int) -> list[_Candidate]:
-        """The free volumes that may be chosen; of those that the same nodes reach, only the ``most`` smallest."""
-        found: list[_Candidate] = []
-        for group in self._pool(one).groups:
-            if group.nodes_seen != self._nodes_seen:
-                group.slots, group.nodes_seen = self.reached(group.terms), self._nodes_seen
-            left = most
-            for size, name in group.members:
-                if not self._volumes.given(name):
-                    found.append((size, name, group.slots))
-                    left -= 1
-                    if not left:
-                        break
-        return found
-
-    def _pool(self, one: Wanted) -> _Pool:
-        kind = Wanted(
-            one.storage_class, one.size, one.sized, one.modes, one.selector, one.mode, one.attributes
-        )
-        pool = self._pools.get(kind)
-        version = self._volumes.pool_version
-        if pool is not None and pool.version == version:
-            return pool
-        groups: dict[Terms | None, list[tuple[int, str]]] = {}
-        for name, volume in self._volumes.volumes_of_class(one.storage_class).items():
-            if (
-                volume.status.phase != AVAILABLE
-                or volume.spec.claim_ref is not None
-                or not _does(volume, one)
-            ):
-                continue
-            if not set(one.modes) <= set(volume.spec.access_modes or ()):
-                continue
-            if one.selector is not None and not one.selector.matches(volume.metadata.labels or {}):
-                continue
-            size = size_of((volume.spec.capacity or {}).get("storage"))
-            groups.setdefault(terms_of(volume), []).append((size, name))
-        if len(self._pools) >= _KINDS:
-            self._pools.clear()
-        nowhere = np.zeros(0, dtype=np.int64)
-        pool = self._pools[kind] = _Pool(
-            version, [_Group(terms, sorted(members), nowhere) for terms, members in groups.items()]
-        )
-        return pool
 
     # Volumes to be made
 
     def _provide(self, one: Wanted, chosen: Chosen, open_: Mask, found: Findings) -> None:
         """Refuse the slots, of those still open, where the claim has no volume and none can be made."""
-        without = open_ & (chosen == _NONE)
+        without = open_ & (chosen == NONE)
         if not without.any():
             return
         found_class = self._volumes.storage_class(one.storage_class)
@@ -336,14 +267,3 @@ class VolumeMatching:
         if self._rooms_seen != self._volumes.capacity_version:
             self._rooms_seen = self._volumes.capacity_version
             self._room.clear()
-
-
-def _does(volume: PersistentVolume, one: Wanted) -> bool:
-    """What holds for any volume that a claim may have, also for one that is reserved for it."""
-    spec = volume.spec
-    return (
-        size_of((spec.capacity or {}).get("storage")) >= one.size
-        and (spec.volume_mode or FILESYSTEM) == one.mode
-        and (spec.volume_attributes_class_name or "") == one.attributes
-        and volume.metadata.deletion_timestamp is None
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from engine.model.objects import PodKey
 from engine.model.shape import Disk
@@ -28,6 +28,9 @@ from engine.model.storage import (
 )
 from engine.state.attachments import Attachments, Handle
 from engine.state.columns import Columns
+
+_KEPT: Final = 8192
+"""Changes of volumes that are remembered."""
 
 Item = TypeVar(
     "Item",
@@ -49,7 +52,6 @@ class Volumes:
 
     Attributes:
         version: Grows with everything that can change where volumes are found.
-        pool_version: Grows with every change of a volume; what we assume is no such change.
         capacity_version: Grows with every change of what drivers say of free room.
         unknown: What is not known yet, so that no pod with claims can be placed; "" where all is.
         attachments: CSI volumes by node.
@@ -57,10 +59,11 @@ class Volumes:
 
     def __init__(self, columns: Columns) -> None:
         self.version = 0
-        self.pool_version = 0
         self.capacity_version = 0
         self.unknown = ""
         self.attachments = Attachments(columns, self.handle, self.attached_handle)
+        self._changed: list[str] = []
+        self._changed_base = 0
         self._claims: dict[ClaimName, PersistentVolumeClaim] = {}
         self._volumes: dict[str, PersistentVolume] = {}
         self._by_class: dict[str, dict[str, PersistentVolume]] = {}
@@ -103,6 +106,22 @@ class Volumes:
     def capacities(self, storage_class: str) -> Iterator[CSIStorageCapacity]:
         """What is left of a class, by part of the cluster."""
         return iter(self._capacities.get(storage_class, {}).values())
+
+    @property
+    def changes(self) -> int:
+        """Grows with everything that can make a volume free, or no longer."""
+        return self._changed_base + len(self._changed)
+
+    def changed_since(self, changes: int) -> list[str] | None:
+        """The volumes of the changes after that number, each once; None where the reader has to start over."""
+        start = changes - self._changed_base
+        return list(dict.fromkeys(self._changed[start:])) if start >= 0 else None
+
+    def _note(self, volume: str) -> None:
+        self._changed.append(volume)
+        if len(self._changed) > _KEPT:
+            del self._changed[: _KEPT // 2]
+            self._changed_base += _KEPT // 2
 
     def given(self, volume: str) -> bool:
         """Whether we assume that the volume is a claim's."""
@@ -239,7 +258,7 @@ class Volumes:
             if assumed is not None and item.is_for(assumed[0]) and reference.uid:
                 self._take_back_volume(name)
         self._touch_volume(name)
-        self.pool_version += 1
+        self._note(name)
 
     def _remove_volume(self, name: str, gone: bool = True) -> None:
         known = self._volumes.pop(name, None)
@@ -258,7 +277,7 @@ class Volumes:
         if gone:
             self._take_back_volume(name)
             self._touch_volume(name)
-            self.pool_version += 1
+            self._note(name)
 
     def _touch_volume(self, name: str) -> None:
         for claim in self._naming.get(name, ()):
@@ -296,6 +315,7 @@ class Volumes:
             _, holders = self._given.setdefault(volume.metadata.name, (claim, set()))
             holders.add(pod)
             self._given_to[claim.name] = volume.metadata.name
+            self._note(volume.metadata.name)
         for claim in bindings.made:
             _, holders = self._made.setdefault(claim.name, (bindings.node, set()))
             holders.add(pod)
@@ -322,6 +342,7 @@ class Volumes:
 
     def _take_back_volume(self, name: str) -> None:
         assumed = self._given.pop(name, None)
+        self._note(name)
         if assumed is not None and self._given_to.get(assumed[0].name) == name:
             del self._given_to[assumed[0].name]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.model.objects import LabelSelector, Node, Pod, PodKey
-from engine.model.storage import StorageObject
+from engine.model.storage import SELECTED_NODE, ObjectReference, StorageObject, VolumeBindings
 from tests.engine import build
 from tests.engine import storage as make
 from tests.engine.build import ZONE, Bench
@@ -172,15 +175,35 @@ def steps(draw: st.DrawFn) -> list[Step]:
     return found
 
 
+@pytest.mark.parametrize("groups", [0, 64], ids=["best of each node kept", "all groups gone through"])
 @given(
     st.lists(OBJECTS, max_size=14),
     st.tuples(*(nodes(name) for name in HOSTS)),
     st.lists(st.sampled_from(HOSTS).flatmap(lambda on: pods(f"on-{on}", on)), max_size=3),
     steps(),
     pods("p1"),
+    pods("p2"),
 )
 def test_same_as_naive_after_any_history(
-    first: list[StorageObject], all_nodes: tuple[Node, ...], placed: list[Pod], history: list[Step], pod: Pod
+    groups: int,
+    first: list[StorageObject],
+    all_nodes: tuple[Node, ...],
+    placed: list[Pod],
+    history: list[Step],
+    pod: Pod,
+    other: Pod,
+) -> None:
+    with patch("engine.constraints.volume_pools._GROUPS", groups):
+        follow(first, all_nodes, placed, history, pod, other)
+
+
+def follow(
+    first: list[StorageObject],
+    all_nodes: tuple[Node, ...],
+    placed: list[Pod],
+    history: list[Step],
+    pod: Pod,
+    other: Pod,
 ) -> None:
     storage = naive.Storage()
     known_nodes = {node.name: node for node in all_nodes}
@@ -216,6 +239,28 @@ def test_same_as_naive_after_any_history(
                 storage.remove(item)
                 bench.cache.volumes.remove(item)
         compare(bench, storage, running, known_nodes, pod)
+    # What is assumed counts for the next pod as if the cluster said so, and no longer when it is taken back.
+    decision = bench.place(pod)
+    if decision.node is not None:
+        bench.cache.assume(pod.key, decision.node, decision.volumes)
+        there = {**running, pod.key: replace(pod, spec=replace(pod.spec, node_name=decision.node))}
+        compare(bench, with_bindings(storage, decision.volumes), there, known_nodes, other)
+        bench.cache.forget(pod.key)
+        assert bench.cache.volumes.assumed == 0
+    compare(bench, storage, running, known_nodes, other)
+
+
+def with_bindings(storage: naive.Storage, bindings: VolumeBindings | None) -> naive.Storage:
+    """The storage as it will be when the bindings are written."""
+    after = naive.Storage(list(storage.objects))
+    for volume, claim in bindings.given if bindings is not None else ():
+        reference = ObjectReference(claim.metadata.namespace, claim.metadata.name, claim.metadata.uid)
+        after.put(replace(volume, spec=replace(volume.spec, claim_ref=reference)))
+    for claim in bindings.made if bindings is not None else ():
+        assert bindings is not None
+        notes = {**(claim.metadata.annotations or {}), SELECTED_NODE: bindings.node}
+        after.put(replace(claim, metadata=replace(claim.metadata, annotations=notes)))
+    return after
 
 
 def compare(
