@@ -304,8 +304,10 @@ def error_of(answer: Answer, access_url: str, origin: str) -> ClusterError:
                 f"{access_url} does not accept our credentials ({message or 'no reason given'}); the token or the "
                 f"certificate may have expired: renew it in {origin}"
             )
-        case 403 if "cannot" in message and "resource" in message:
+        case 403 | 422 if "is forbidden" in message and "cannot" in message and "resource" in message:
+            # What is asked for single fields comes as a complaint about the fields.
             message = f"{message}; grant it to our service account, as deploy/rbac.yaml does"
+            return ApiError(403, "Forbidden", message, retry_after)
         case 410:
             return Expired(message)
     return ApiError(answer.status, status.reason, message or "no message", retry_after)

@@ -61,7 +61,11 @@ class RealSite:
 
 def collection(manifest: Manifest) -> str:
     """The path of the collection that an object of storage is in."""
-    plurals = {"StorageClass": "storageclasses", "CSIStorageCapacity": "csistoragecapacities"}
+    plurals = {
+        "StorageClass": "storageclasses",
+        "CSIStorageCapacity": "csistoragecapacities",
+        "DeviceClass": "deviceclasses",
+    }
     plural = plurals.get(manifest["kind"], f"{manifest['kind'].lower()}s")
     version = manifest["apiVersion"]
     root = f"/api/{version}" if version == "v1" else f"/apis/{version}"

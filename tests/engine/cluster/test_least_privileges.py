@@ -11,9 +11,11 @@ import pytest
 from engine.cluster.api import ApiCluster
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import ClusterEvent, EventType, LeaseRecord, ResourceKind
+from engine.model.devices import ResourceClaim
 from engine.model.objects import Condition, PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 from tests.controlplane.plane import ControlPlane
+from tests.engine.cluster.device_suite import ALLOCATION, resource_claim_manifest
 from tests.engine.cluster.protocol_suite import (
     MOMENT,
     claim_manifest,
@@ -127,6 +129,19 @@ class Calls:
     def select_node(self) -> None:
         self.cluster.select_node(self.claim(), "anywhere")
 
+    def resource_claim(self) -> ResourceClaim:
+        name = unique("claim")
+        self.site.create_storage(resource_claim_manifest(name))
+        found = self.cluster.get_resource_claim("default", name)
+        assert found is not None
+        return found
+
+    def get_resource_claim(self) -> None:
+        self.resource_claim()
+
+    def reserve_resource_claim(self) -> None:
+        self.cluster.reserve_resource_claim(self.resource_claim(), self.pod(), ALLOCATION)
+
     def post_event(self) -> None:
         for about in (self.pod(), unique("node")):
             self.cluster.post_event(
@@ -174,6 +189,11 @@ NEEDS: dict[str, tuple[str, str, str, Callable[[Calls], None]]] = {
     "get persistentvolumeclaims": ("ClusterRole", "get", "persistentvolumeclaims", Calls.get_claim),
     "patch persistentvolumes": ("ClusterRole", "patch", "persistentvolumes", Calls.give_volume),
     "patch persistentvolumeclaims": ("ClusterRole", "patch", "persistentvolumeclaims", Calls.select_node),
+    "get resourceclaims": ("ClusterRole", "get", "resourceclaims", Calls.get_resource_claim),
+    **{
+        f"patch {resource}": ("ClusterRole", "patch", resource, Calls.reserve_resource_claim)
+        for resource in ("resourceclaims", "resourceclaims/status", "resourceclaims/binding")
+    },
     "create events": ("ClusterRole", "create", "events", Calls.post_event),
     "create leases": ("Role", "create", "leases", Calls.create_lease),
     "get leases": ("Role", "get", "leases", Calls.get_lease),
