@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -48,6 +48,30 @@ _PATHS = {
     ResourceKind.DEVICE_CLAIMS: "/apis/resource.k8s.io/v1/resourceclaims",
 }
 _SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
+
+
+class _Events(Iterator[WatchEvent]):
+    """The events of a watch. Ended, closed or dropped, it gives its connection up, even if nobody ever read it."""
+
+    def __init__(self, events: Iterator[WatchEvent], end: Callable[[], None]) -> None:
+        self._events = events
+        self._end: Callable[[], None] | None = end
+
+    def __next__(self) -> WatchEvent:
+        try:
+            return next(self._events)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the watch."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class ApiCluster:
@@ -128,18 +152,19 @@ class ApiCluster:
             interrupted = self._interrupted
         if interrupted:
             opened.interrupt()
-        return self._events(kind, opened)
+        return _Events(self._read(kind, opened), lambda: self._end(opened))
 
-    def _events(self, kind: ResourceKind, stream: Stream) -> Iterator[WatchEvent]:
+    def _read(self, kind: ResourceKind, stream: Stream) -> Iterator[WatchEvent]:
         try:
             yield from wire.decode_events(kind, stream.lines())
         except Unreachable:
             if not self._interrupted:
                 raise
-        finally:
-            with self._lock:
-                self._streams.discard(stream)
-            stream.close()
+
+    def _end(self, stream: Stream) -> None:
+        with self._lock:
+            self._streams.discard(stream)
+        stream.close()
 
     def get_pod(self, namespace: str, name: str) -> Pod | None:
         """The pod as it is now, None where there is none."""

@@ -84,7 +84,7 @@ class Calls:
         events = self.cluster.watch(kind, version, 1.0)
         if kind in (ResourceKind.PODS, ResourceKind.NODES):
             next(events)
-        events.close()  # type: ignore[attr-defined]  # it is a generator
+        events.close()  # type: ignore[attr-defined]  # an iterator that can be closed
 
     def bind(self) -> None:
         self.cluster.bind(self.pod(), "anywhere")
