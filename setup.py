@@ -53,6 +53,7 @@ setup(
             "hypothesis>=6.120,<7",  # property tests
             "interegular>=0.3,<1",  # lark's strict mode, which a test of the grammar uses
             "import-linter>=2.3,<3",  # the layers are a contract
+            "ortools>=9.12,<10",  # the least that can be kept in reserve, which the benchmark compares with
             "mypy>=1.18,<3",  # types, strict
             "pytest>=8.4,<10",  # the test runner
             "pytest-xdist>=3.6,<4",  # both cores

@@ -4,7 +4,19 @@ May import ``engine.model``, ``engine.state``, ``engine.constraints``, ``engine.
 knows neither the cluster nor threads nor clocks.
 """
 
+from engine.healing.improvement import Improvement, improve
 from engine.healing.losses import Loss, losses_of
+from engine.healing.reserve import Reserve
 from engine.healing.reserve_check import LossReport, Unplaced, Verdict, check
 
-__all__ = ["Loss", "LossReport", "Unplaced", "Verdict", "check", "losses_of"]
+__all__ = [
+    "Improvement",
+    "Loss",
+    "LossReport",
+    "Reserve",
+    "Unplaced",
+    "Verdict",
+    "check",
+    "improve",
+    "losses_of",
+]

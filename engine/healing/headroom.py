@@ -1,0 +1,66 @@
+"""What is free on each node for what is kept, and how much may be kept in all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from engine.healing.ledger import Ledger, Table
+from engine.healing.rules import asked
+from engine.state.columns import Columns
+from engine.state.pods import PlacedPod
+
+
+class Headroom:
+    """Follows the columns; a look at it costs what changed since the last one.
+
+    Args:
+        columns: The nodes.
+        at_most: The most that may be kept, as a share of the memory that is requested; None for no limit.
+        placeholders: The pods that hold what is kept at the moment: their room counts as free.
+
+    Attributes:
+        free: By the rows of a ledger; below zero where pods were put onto a node that they do not fit.
+        limit: Bytes of memory that may be kept, None for no limit.
+    """
+
+    __slots__ = ("_columns", "_seen", "at_most", "free", "limit", "placeholders")
+
+    def __init__(self, columns: Columns, at_most: float | None, placeholders: Collection[PlacedPod]) -> None:
+        self._columns = columns
+        self._seen = -1
+        self.at_most = at_most
+        self.placeholders = set(placeholders)
+        self.free: Table = np.zeros((0, 0), dtype=np.int64)
+        self.limit: float | None = None
+
+    def requested(self) -> int:
+        """Bytes of memory that pods on nodes ask for, placeholders aside."""
+        used = self._columns.used["memory"][self._columns.alive]
+        holding = (one.requests.get("memory", 0) for one in self.placeholders if one.slot >= 0)
+        return int(used.sum()) - sum(holding)
+
+    def refresh(self, ledger: Ledger, anew: bool = False) -> None:
+        """Bring it up to now; ``anew`` where the nodes themselves or the ledger's rows changed."""
+        columns = self._columns
+        touched = None if anew or self._seen < 0 else columns.usage_changes.since(self._seen)
+        self._seen = columns.usage_changes.version
+        if touched is None or self.free.shape != ledger.kept.shape:
+            self.free = np.zeros_like(ledger.kept)
+            where = np.arange(columns.capacity)
+        elif touched:
+            where = np.array(touched, dtype=np.int64)
+        else:
+            return
+        for row, resource in enumerate(ledger.resources):
+            allocatable = columns.resource(columns.allocatable, resource)
+            self.free[row, where] = allocatable[where] - columns.resource(columns.used, resource)[where]
+        self.free[:, where] *= columns.alive[where]
+        if self.placeholders:
+            changed = set(where.tolist())
+            for one in self.placeholders:
+                if one.slot in changed:
+                    self.free[:, one.slot] += ledger.amount(asked(one))
+        if self.at_most is not None:
+            self.limit = self.at_most * self.requested()
