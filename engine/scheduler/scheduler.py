@@ -264,7 +264,7 @@ class Scheduler:
             or was_leaving != (placed.phase is Phase.TERMINATING)  # no longer counted in a spread
         ):
             self._moved(was_on, placed.slot, now)
-        if placed.phase is not Phase.ASSUMED and self._volumes.drop(key):
+        if placed.phase not in (Phase.QUEUED, Phase.ASSUMED) and self._volumes.drop(key):
             self._binding.pop(key, None)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
             self._queue.remove(key, now)
@@ -446,6 +446,7 @@ class Scheduler:
     def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
         self._queue.failed(queued, now, decision.helped_by, retry_at, decision.hint)
+        self._volumes.refused(placed)
         if self._room is not None and decision.preemption is not None:
             self._room.begin(placed, decision.preemption, now)
         message = decision.message()

@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from engine.binder import Assignment, BindingExecutor, BindResult, Outcome
 from engine.cluster.protocol import STORAGE, ResourceKind
 from engine.constraints.protocol import Depends
 from engine.model.objects import PodKey
-from engine.model.storage import StorageObject
+from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim, StorageObject
 from engine.scheduler.queue import SchedulingQueue
 from engine.scheduler.volume_waits import BOUND, VolumeWaits
 from engine.state.cache import Cache
@@ -53,6 +53,8 @@ class PodVolumes:
         self._unlisted = dict.fromkeys(STORAGE)
         self._troubles: dict[ResourceKind, str] = {}
         self._held: dict[PodKey, None] = {}
+        self._refused: dict[PodKey, tuple[ClaimName, ...]] = {}
+        self._refused_with: dict[ClaimName, dict[PodKey, None]] = {}
 
     @property
     def waiting(self) -> int:
@@ -72,9 +74,42 @@ class PodVolumes:
         self._changed(item, now)
 
     def _changed(self, item: StorageObject, now: float) -> None:
-        self._queue.wake(Depends.VOLUMES, now)
+        """Look again at the pods that use what changed, and at all others that a free volume, or room, could help.
+
+        A claim matters to its own pods alone: that it is bound helps nobody else, however many wait.
+        """
+        for claim in self._claims_of(item):
+            for key in list(self._refused_with.get(claim, ())):
+                self._queue.retry(key, now)
+        if not isinstance(item, PersistentVolumeClaim) and not _taken(item):
+            self._queue.wake(Depends.VOLUMES, now)
         for key in self._waits.concerned(item):
             self._look(key, now)
+
+    def _claims_of(self, item: StorageObject) -> Iterable[ClaimName]:
+        if isinstance(item, PersistentVolumeClaim):
+            return (item.name,)
+        if not isinstance(item, PersistentVolume):
+            return ()
+        reference = item.spec.claim_ref
+        own = () if reference is None else (ClaimName(reference.namespace, reference.name),)
+        return dict.fromkeys((*own, *self._cache.volumes.naming(item.metadata.name)))
+
+    def refused(self, placed: PlacedPod) -> None:
+        """No node takes the pod: it is tried again when one of its own claims changes."""
+        if not placed.claims or placed.key in self._refused:
+            return
+        names = tuple(name for name, _ in placed.claims)
+        self._refused[placed.key] = names
+        for name in names:
+            self._refused_with.setdefault(name, {})[placed.key] = None
+
+    def _no_longer_refused(self, key: PodKey) -> None:
+        for name in self._refused.pop(key, ()):
+            users = self._refused_with[name]
+            del users[key]
+            if not users:
+                del self._refused_with[name]
 
     # Whether it is known at all
 
@@ -103,7 +138,7 @@ class PodVolumes:
         if self._unlisted and not self._troubles:
             return
         self._cache.volumes.unknown = next(iter(self._troubles.values()), "")
-        for key in self._held:
+        for key in self._held:  # the wake below is for those that were told why
             placed = self._cache.pod(key)
             if placed is not None:
                 self._queue.add(key, placed.shape.priority, now)
@@ -130,6 +165,7 @@ class PodVolumes:
     def drop(self, key: PodKey) -> bool:
         """The pod is no longer to be bound by us. Returns whether it was waiting for its claims."""
         self._held.pop(key, None)
+        self._no_longer_refused(key)
         return self._waits.drop(key)
 
     def node_gone(self, node: str, now: float) -> None:
@@ -161,3 +197,8 @@ class PodVolumes:
         node = self._waits.node_of(key)
         self._waits.drop(key)
         self._failed(BindResult(Assignment(key, node), Outcome.NO_VOLUMES, message, 0), now)
+
+
+def _taken(item: StorageObject) -> bool:
+    """Whether it is a volume that somebody has, and so nobody else can get."""
+    return isinstance(item, PersistentVolume) and item.spec.claim_ref is not None

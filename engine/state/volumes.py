@@ -8,7 +8,7 @@ back with the pod's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from engine.model.objects import PodKey
@@ -89,6 +89,10 @@ class Volumes:
     def volume(self, name: str) -> PersistentVolume | None:
         """The volume, None where it is not known."""
         return self._volumes.get(name)
+
+    def naming(self, volume: str) -> Iterable[ClaimName]:
+        """The claims that name a volume as theirs."""
+        return self._naming.get(volume, ())
 
     def storage_class(self, name: str) -> StorageClass | None:
         """The class, None where it is not known."""

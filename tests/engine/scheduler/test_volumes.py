@@ -529,3 +529,74 @@ def test_whatever_is_answered_every_pod_gets_its_volumes(faults: list[int]) -> N
     check_all(cluster)
     assert simulation.scheduler.binding == 0
     assert simulation.cache.volumes.assumed == 0
+
+
+# Who is tried again, and who is not
+
+
+def attempts(world: World, until: float) -> int:
+    """How many decisions are made until then."""
+    placer = world.simulation.placer
+    with patch.object(placer, "place", wraps=placer.place) as place:
+        world.until(until)
+    return place.call_count
+
+
+def test_a_claim_that_changes_wakes_its_own_pod_alone() -> None:
+    claims = [make.claim(f"data-{one}", "local") for one in range(30)]
+    pods = [pod(f"p{one}", f"data-{one}") for one in range(30)]
+    world = World(BY_HAND, *claims, *pods)
+    world.until(100)
+    world.cluster.apply(make.claim("data-7", "made"))
+    assert attempts(world, 105) <= 2
+    world.cluster.apply(MADE)
+    world.cluster.apply(make.claim("new", "made"))
+    world.cluster.apply(pod("q", "new"))
+    world.until(130)
+    assert world.node_of("q")
+    # Its volume is somebody's, and no use to the others.
+    assert world.simulation.scheduler.queue.counts()["unschedulable"] == 29  # all but p7
+
+
+def test_pods_that_waited_alike_are_tried_when_the_claim_of_one_is_bound() -> None:
+    late = replace(BY_HAND, metadata=replace(BY_HAND.metadata, name="late"))
+    world = World(
+        late, make.claim("one", "late"), make.claim("two", "late"), pod("p1", "one"), pod("p2", "two")
+    )
+    world.until(30)
+    assert (world.node_of("p1"), world.node_of("p2")) == ("", "")
+    # By hand, for the second of them.
+    world.cluster.apply(make.volume("v", storage_class="late", claim="two", phase="Available"))
+    world.until(60)
+    assert (world.node_of("p1"), bool(world.node_of("p2"))) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "helps",
+    [
+        lambda cluster: cluster.apply(make.claim("data", "made")),
+        lambda cluster: cluster.apply(make.claim("data", "local")),
+    ],
+    ids=["one that is made", "one that is there"],
+)
+def test_a_missing_claim_that_appears(helps: Callable[[SimulatedCluster], object]) -> None:
+    world = World(BY_HAND, MADE, local("v1", "n1"), pod("p", "data"))
+    world.until(30)
+    assert world.told() == ['0/2 nodes are available: persistentvolumeclaim "data" not found.']
+    helps(world.cluster)
+    world.until(45)
+    assert world.node_of("p")
+
+
+def test_a_class_that_appears_and_room_that_grows() -> None:
+    world = World(make.claim("data", "made", "5Gi"), pod("p", "data"))
+    world.until(30)
+    assert "unbound immediate" in world.told()[0]
+    world.cluster.apply(make.csi_driver())
+    world.cluster.apply(make.capacity("c", "1Gi", {}, storage_class="made"))
+    world.cluster.apply(MADE)
+    world.until(60)
+    assert "did not have enough free storage" in world.told()[-1]
+    world.cluster.apply(make.capacity("c", "9Gi", {}, storage_class="made"))
+    world.until(90)
+    assert world.node_of("p")
