@@ -87,6 +87,7 @@ class AtMost:
     """
 
     depends = Depends.CENSUS
+    eased_by_leaving = True
 
     def __init__(self, citation: Citation, domains: Domains, number: int, counted: bool) -> None:
         self.name = citation.rule
@@ -122,6 +123,7 @@ class AtMostOnNode:
     """`AtMost` over single nodes: what happens elsewhere changes nothing, so it is kept up slot by slot."""
 
     depends = Depends.USAGE
+    eased_by_leaving = True
 
     def __init__(self, citation: Citation, domains: Domains, number: int, counted: bool) -> None:
         self.name = citation.rule

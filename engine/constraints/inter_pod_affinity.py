@@ -164,6 +164,11 @@ class InterPodAffinity:
         for held in self._against.refresh():
             yield held.column.table(where, np.append(held.by_domain() == 0, True))
 
+    @property
+    def eased_by_leaving(self) -> bool:
+        """True for anti-affinity; who wants company may lose it."""
+        return self._near is None
+
     def counted(self) -> Iterable[Counted]:
         """The pods that its terms mean, and those that hold terms against it."""
         if self._near is not None:

@@ -122,6 +122,11 @@ def counted(constraint: Filter | GlobalFilter) -> Iterable[Counted] | None:
     return None if told is None else told()
 
 
+def eased_by_leaving(constraint: Filter | GlobalFilter) -> bool:
+    """Whether a node that passes still does when pods leave it: then it need not be asked about each of them."""
+    return bool(getattr(constraint, "eased_by_leaving", False))
+
+
 def curable(constraint: Filter | GlobalFilter, refused: Slots) -> Mask:
     """Where taking pods off a node might end its refusal: never where the constraint asks only what nodes are."""
     # Asked for every refusal, which is why the protocol is not checked in full.

@@ -23,6 +23,7 @@ class NodePorts:
 
     name = "NodePorts"
     depends = Depends.USAGE
+    eased_by_leaving = True
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
         self._ports = shape.host_ports

@@ -52,11 +52,11 @@ class Refusals:
 
     def by_filter(self) -> list[tuple[Filter | GlobalFilter, NDArray[np.int64]]]:
         """The constraints that refused a node, each with the slots that it was the first to refuse."""
-        return [
-            (self.filters[code - 1], np.flatnonzero(self.codes == code))
-            for code in np.unique(self.codes).tolist()
-            if code not in (NO_NODE, PASSES)
-        ]
+        found = (
+            (constraint, np.flatnonzero(self.codes == code))
+            for code, constraint in enumerate(self.filters, 1)
+        )
+        return [(constraint, slots) for constraint, slots in found if len(slots)]
 
     def depends(self) -> Depends:
         """What would have to change for an answer to change: all that the refusing constraints depend on."""

@@ -25,6 +25,7 @@ from engine.constraints.protocol import (
     Score,
     Slots,
     Vector,
+    eased_by_leaving,
     normalize,
 )
 from engine.constraints.resources import NodeResourcesFit
@@ -244,19 +245,33 @@ class Evaluation:
                 return code
         return fixed
 
-    def only_resources(self) -> bool:
-        """Whether of all that pods on a node bear on, only the room for requests matters to this pod now."""
+    def room_alone(self) -> Mask | None:
+        """Where of all that pods on a node bear on, only the room for requests matters now, also if some of them leave.
+
+        Returns:
+            Shape (capacity,); None for everywhere.
+        """
+        mask: Mask | None = None
         for _, of_all, of_one in self._asked:
-            if of_all is not None:
-                if of_all.passes_among(self._eligible(), self._eligible_version) is not None:
-                    return False
-            elif of_one is None or isinstance(of_one, NodeResourcesFit):
+            if isinstance(of_one, NodeResourcesFit):
                 continue
-            elif of_one.depends & ~(Depends.NODE | Depends.DELAY) or any(
-                origin.moves for origin in self._origins
-            ):
-                return False
-        return True
+            if of_all is not None:
+                passes = of_all.passes_among(self._eligible(), self._eligible_version)
+                if passes is None:
+                    continue
+                eased = eased_by_leaving(of_all)
+            else:
+                assert of_one is not None
+                if not of_one.depends & ~(Depends.NODE | Depends.DELAY) and not any(
+                    origin.moves for origin in self._origins
+                ):
+                    continue
+                eased = eased_by_leaving(of_one)
+                passes = of_one.passes(slice(0, self._columns.capacity)) if eased else None
+            if not eased or passes is None:
+                return np.zeros(self._columns.capacity, dtype=np.bool_)
+            mask = passes if mask is None else mask & passes
+        return mask
 
     def _elsewhere(self) -> Iterator[tuple[int, Mask]]:
         """The filters that look at other nodes, or at the time, with where they let pass."""

@@ -71,12 +71,12 @@ class Candidate:
 
 
 class _Rooms:
-    """Candidates of pods of one shape, by slot, None where taking pods away does not do. Kept while nothing changes."""
+    """Candidates of pods of one shape, by slot, where only requests matter. Kept while nothing happens there."""
 
     __slots__ = ("_seen", "by_slot")
 
     def __init__(self) -> None:
-        self.by_slot: dict[int, tuple[Rank, Candidate] | None] = {}
+        self.by_slot: dict[int, tuple[Rank, Candidate]] = {}
         self._seen: tuple[int, ...] | None = None
 
     def refresh(self, cache: Cache) -> None:
@@ -128,10 +128,7 @@ class Preemptor:
         slots, bounds = self._shortlist(pod, slots, reasons)
         limit = max(AT_LEAST, len(slots) * PERCENT // 100)
         slots = slots[np.argsort(bounds, kind="stable")]
-        if evaluation.only_resources():
-            found = self._by_sums(pod, evaluation, slots, limit, reasons)
-        else:
-            found = self._by_supposing(pod, evaluation, slots, limit, needed, reasons)
+        found = self._candidates(pod, evaluation, slots, limit, needed, reasons)
         if not found:
             told = sorted((+reasons).items(), key=lambda item: f"{item[1]} {item[0]}")
             return Preemption(nodes=refusals.nodes, reasons=tuple(told))
@@ -221,34 +218,50 @@ class Preemptor:
             return None
         return Candidate(slot, tuple(one for one in lower if one not in kept), len(spared - kept))
 
-    def _by_sums(
-        self, pod: PlacedPod, evaluation: Evaluation, slots: Slots, limit: int, reasons: Counter[str]
+    def _candidates(
+        self,
+        pod: PlacedPod,
+        evaluation: Evaluation,
+        slots: Slots,
+        limit: int,
+        needed: Sequence[Origin],
+        reasons: Counter[str],
     ) -> list[tuple[Rank, Candidate]]:
+        """The first candidates among the slots: so many, of which one at least violates no budget, or all."""
         rooms = evaluation.room
         if not isinstance(rooms, _Rooms):
             rooms = evaluation.room = _Rooms()
         rooms.refresh(self._cache)
         kept, columns, nominations = rooms.by_slot, self._cache.columns, self._cache.nominations
+        promised = {columns.slot(node) for node in nominations.nodes()}
+        alone = evaluation.room_alone()
+        sums = np.ones(len(slots), dtype=np.bool_) if alone is None else alone[slots]
         found: list[tuple[Rank, Candidate]] = []
-        unprotected = False
-        for slot in slots.tolist():
-            yielding = nominations.yielding(pod, columns.names[slot])
-            if not yielding and slot in kept:  # what is kept knows of no promises
-                room = kept[slot]
-            else:
+        unprotected, failures = False, 0
+        for slot, by_sum in zip(slots.tolist(), sums.tolist(), strict=True):
+            yielding = nominations.yielding(pod, columns.names[slot]) if slot in promised else ()
+            room = kept.get(slot) if by_sum and not yielding else None  # what is kept knows of no promises
+            if room is None:
+                if yielding and (alone is not None or any(one.shape.terms for one in yielding)):
+                    by_sum = False
                 candidate = (
-                    self._suppose(pod, evaluation, slot, (), reasons)
-                    if any(one.shape.terms for one in yielding)
-                    else self._sum(pod, slot, yielding, reasons)
+                    self._sum(pod, slot, yielding, reasons)
+                    if by_sum
+                    else self._suppose(pod, evaluation, slot, needed, reasons)
                 )
-                room = None if candidate is None else (candidate.rank, candidate)
-                if not yielding and candidate is not None:
+                if candidate is None:
+                    failures += not by_sum
+                    if failures >= _FAILURES_AT_MOST:
+                        reasons[_LEFT_OUT] += len(slots) - int(np.flatnonzero(slots == slot)[0]) - 1
+                        break
+                    continue
+                room = (candidate.rank, candidate)
+                if by_sum and not yielding:
                     kept[slot] = room
-            if room is not None:
-                found.append(room)
-                unprotected = unprotected or not room[1].protected
-                if unprotected and len(found) >= limit:
-                    break
+            found.append(room)
+            unprotected = unprotected or not room[1].protected
+            if unprotected and len(found) >= limit:
+                break
         return found
 
     def _sum(
@@ -280,31 +293,6 @@ class Preemptor:
             return True
 
         return self._give_back(slot, lower, stays)
-
-    def _by_supposing(
-        self,
-        pod: PlacedPod,
-        evaluation: Evaluation,
-        slots: Slots,
-        limit: int,
-        needed: Sequence[Origin],
-        reasons: Counter[str],
-    ) -> list[tuple[Rank, Candidate]]:
-        found: list[tuple[Rank, Candidate]] = []
-        unprotected, failures = False, 0
-        for position, slot in enumerate(slots.tolist()):
-            candidate = self._suppose(pod, evaluation, slot, needed, reasons)
-            if candidate is not None:
-                found.append((candidate.rank, candidate))
-                unprotected = unprotected or not candidate.protected
-                if unprotected and len(found) >= limit:
-                    break
-                continue
-            failures += 1
-            if failures >= _FAILURES_AT_MOST:
-                reasons[_LEFT_OUT] += len(slots) - position - 1
-                break
-        return found
 
     def _suppose(
         self,
