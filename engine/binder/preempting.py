@@ -22,6 +22,7 @@ from tenacity.wait import wait_base, wait_random_exponential
 from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
+from engine.model.devices import ResourceClaim
 from engine.model.objects import Condition, PodKey
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class RoomWanted:
         victims: Who has to go.
         superseded: Whose promise of the node is taken back.
         scheduler: The scheduler's name, as victims are told.
+        idle: Claims whose devices are where the pod cannot go, and that nobody else uses: they give them back.
         at: When it was decided; without a time Kubernetes' disruption controller takes a victim's condition for one
             of long ago, and takes it back.
     """
@@ -53,6 +55,7 @@ class RoomWanted:
     superseded: tuple[PodKey, ...] = ()
     scheduler: str = ""
     at: datetime | None = None
+    idle: tuple[ResourceClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,10 @@ class Clearer:
         """Do it. Never raises for what a cluster answers; what could not be done is in the result."""
         for key in wanted.superseded:
             self._try(self._cluster.nominate, key, "")
+        for claim in wanted.idle:
+            failure = self._try(self._cluster.release_resource_claim, claim)
+            if failure:
+                log.warning("the devices of resourceclaim %s stay where they are: %s", claim.name, failure)
         if wanted.pod is None:
             return RoomResult(wanted)
         # The promise first: another instance that takes over meanwhile finds out whom the room is for.
@@ -134,7 +141,7 @@ class Clearer:
                 failed.append((key, failure))
         return RoomResult(wanted, tuple(deleted), tuple(failed))
 
-    def _try(self, call: Callable[..., None], *arguments: object) -> str | None:
+    def _try(self, call: Callable[..., object], *arguments: object) -> str | None:
         """Why it failed, None where it did not, "" where the pod is not there any more."""
         if self.stopping.is_set():
             return "shutting down"

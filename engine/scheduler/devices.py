@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from engine.binder import BindResult
 from engine.cluster.protocol import DEVICES, ResourceKind
+from engine.constraints.device_demand import claims_in
+from engine.constraints.devices import DynamicResources
 from engine.constraints.protocol import Depends
-from engine.model.devices import DeviceObject
+from engine.model.devices import DeviceObject, ResourceClaim
 from engine.model.objects import PodKey
+from engine.placement import Decision
 from engine.scheduler.queue import SchedulingQueue
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
@@ -68,6 +71,27 @@ class PodDevices:
         """Take over what the binder wrote, or read, so that it counts before the watch tells."""
         for claim in result.devices:
             self.put(claim, now)
+
+    def idle(self, placed: PlacedPod, decision: Decision) -> ResourceClaim | None:
+        """A claim of a pod that found no node, whose devices are elsewhere, and which no other pod uses.
+
+        Source: kube-scheduler's plugin DynamicResources (PostFilter).
+        """
+        if not placed.devices or decision.refusals is None:
+            return None
+        refused = [
+            (constraint, slots)
+            for constraint, slots in decision.refusals.by_filter()
+            if isinstance(constraint, DynamicResources)
+        ]
+        for claim in claims_in(self._cache.devices, placed.devices):
+            selector = claim.allocation.node_selector if claim.allocation is not None else None
+            others = any(consumer.uid != placed.key.uid for consumer in claim.status.reserved_for or ())
+            if selector is None or others:
+                continue
+            if any(one.elsewhere(selector.node_selector_terms, slots) for one, slots in refused):
+                return claim
+        return None
 
     def _reconsider(self, now: float) -> None:
         """Let held pods go once all is known, and those who are to learn why it is not."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from engine.binder import Recorder, RoomExecutor, RoomResult, RoomWanted
 from engine.clock import utc
 from engine.cluster.protocol import ClusterEvent, EventType
+from engine.model.devices import ResourceClaim
 from engine.model.objects import PodKey
 from engine.placement import Preemption
 from engine.scheduler.promises import Promises
@@ -121,6 +122,11 @@ class RoomMaker:
     def drop(self, key: PodKey) -> None:
         """The pod is placed, gone, or no longer ours: nobody is waited for."""
         self._promises.drop(key)
+
+    def idle(self, claim: ResourceClaim) -> None:
+        """A claim's devices are of no use where they are: they are given back, which whoever waits will hear of."""
+        log.info("resourceclaim %s gives its devices back: its pod cannot go where they are", claim.name)
+        self._executor.submit(RoomWanted(None, "", idle=(claim,)))
 
     def _take_back(self, pod: PlacedPod) -> None:
         """A promise that came to nothing, in memory and in the cluster."""

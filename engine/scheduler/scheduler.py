@@ -448,6 +448,9 @@ class Scheduler:
         self._queue.failed(queued, now, decision.helped_by, retry_at, decision.hint)
         self._volumes.refused(placed)
         if self._room is not None and decision.preemption is not None:
+            idle = self._devices.idle(placed, decision)
+            if idle is not None:
+                self._room.idle(idle)
             self._room.begin(placed, decision.preemption, now)
         message = decision.message()
         since = now if queued.waiting_since is None else queued.waiting_since

@@ -286,6 +286,34 @@ def test_a_device_of_the_network_is_for_the_nodes_that_reach_it(devices: Devices
     assert "resourceclaim not available on the node" in part.refused("q")
 
 
+def test_idle_devices_are_given_back_where_the_pod_cannot_go(devices: Devices) -> None:
+    part = devices.part
+    part.add_nodes("ab")
+    for node in "ab":
+        devices.gpus(node, "m")
+    devices.claim("mine")
+    result = {
+        "request": "gpu",
+        "driver": devices.driver,
+        "pool": f"a.{part.namespace}",
+        "device": "gpu-0",
+    }
+    only = {"key": "metadata.name", "operator": "In", "values": [part.full("a")]}
+    allocation = {
+        "devices": {"results": [result]},
+        "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [only]}]},
+    }
+    path = f"{DEVICES}/namespaces/{part.namespace}/resourceclaims/mine"
+    protected = {"metadata": {"finalizers": ["resource.kubernetes.io/delete-protection"]}}
+    part.patch_node("a", {"spec": {"unschedulable": True}})
+    # A claim that is not used is given back by its controller too, some time: the pod is there before.
+    part.plane.api.patch(path, protected)
+    part.plane.api.patch(f"{path}/status", {"status": {"allocation": allocation}})
+    devices.pod("p", "mine")
+    assert part.node_of("p") == "b"
+    assert devices.results("mine") == [("gpu", "b", "gpu-0")]
+
+
 TROUBLE = {
     "no claim": ("other", 'resourceclaim "other" not found'),
     "no class": ("classless", "request gpu: device class none-such does not exist"),

@@ -8,6 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from engine.model.devices import (
+    AllocatedDevice,
+    AllocatedDevices,
     Allocation,
     CelSelector,
     ClaimedDevices,
@@ -33,7 +35,15 @@ from engine.model.devices import (
     ResourceSliceSpec,
     SlicePool,
 )
-from engine.model.objects import NodeSelector, ObjectMeta, OwnerReference, Pod, PodResourceClaim
+from engine.model.objects import (
+    NodeSelector,
+    NodeSelectorTerm,
+    ObjectMeta,
+    OwnerReference,
+    Pod,
+    PodResourceClaim,
+    Requirement,
+)
 
 DRIVER = "gpu.example.com"
 
@@ -163,6 +173,13 @@ def template(name: str, *requests: DeviceRequest) -> ResourceClaimTemplate:
     return ResourceClaimTemplate(
         ObjectMeta(name=name, namespace="default"), ResourceClaimTemplateSpec(spec=spec(*requests))
     )
+
+
+def allocated(node: str, *devices: str, request: str = "gpu") -> Allocation:
+    """Devices of the pool of a node, as `gpus` makes it, allocated."""
+    results = tuple(AllocatedDevice(request, DRIVER, node, name) for name in devices)
+    only = NodeSelectorTerm(match_fields=(Requirement("metadata.name", "In", (node,)),))
+    return Allocation(AllocatedDevices(results), NodeSelector((only,)))
 
 
 def using(pod: Pod, *claims: str, templates: Iterable[str] = ()) -> Pod:

@@ -148,8 +148,12 @@ WAITS: dict[str, tuple[tuple[Item, ...], str]] = {
     ),
     "no devices": ((CLASS, make.claim("mine"), pod("p", "mine")), "2 cannot allocate all claims"),
     "a broken expression": (
-        (make.device_class("gpu", "device.attributes['gpu.example.com'].model == 'x'"), make.gpus("n1", 1))
-        + (make.claim("mine"), pod("p", "mine")),
+        (
+            make.device_class("gpu", "device.attributes['gpu.example.com'].model == 'x'"),
+            make.gpus("n1", 1),
+            make.claim("mine"),
+            pod("p", "mine"),
+        ),
         "1 cannot allocate all claims, 1 class gpu: selector #0: CEL runtime error: no such key: model",
     ),
     "amounts": (
@@ -279,3 +283,28 @@ def test_pods_with_claims_wait_until_devices_are_known_and_others_do_not() -> No
         scheduler.handle(Synced(kind, 0))
     world.until(60)
     assert world.node_of("p") == "n1"
+
+
+# Devices that are where nobody can go
+
+
+def test_an_idle_claim_is_freed_for_a_pod_that_cannot_go_where_its_devices_are() -> None:
+    kept = make.claim("kept", allocation=make.allocated("n1", "gpu-0"))
+    world = World(CLASS, make.gpus("n1", 1), make.gpus("n2", 1), kept)
+    world.cluster.cordon("n1")
+    world.cluster.add_pod(pod("p", "kept"))
+    world.until(120)
+    assert world.node_of("p") == "n2"
+    assert world.held() == {DeviceId(make.DRIVER, "n2", "gpu-0"): 1}
+
+
+def test_a_claim_that_another_pod_uses_is_not_freed() -> None:
+    world = World(CLASS, make.gpus("n1", 1), make.gpus("n2", 1), make.claim("mine"), pod("p", "mine"))
+    world.until(5)
+    world.cluster.cordon(world.node_of("p"))
+    before = world.claim("mine").allocation
+    world.cluster.add_pod(pod("q", "mine"))
+    world.until(60)
+    assert world.node_of("q") == ""
+    assert world.claim("mine").allocation == before
+    assert "1 resourceclaim not available on the node" in world.told()[0]
