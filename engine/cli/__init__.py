@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "delays": "what is known of round trips: from where, how old, how sure",
     "dump": "write what bears on placement in a cluster to a file",
     "run": "schedule the pods of a real cluster",
+    "probe": "measure round trips from a node to a few others, and tell them",
 }
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import click
+
+BAD_INPUT: Final = 3
+"""Exit status where what the user gave cannot be used; as ``berth lint`` has it for errors."""
 
 MISUSED: Final = 1
 """Exit status where a command is called wrongly; click's own, 2, is an outcome (``--fail-on``) here."""
@@ -20,6 +23,13 @@ def misuse() -> Iterator[None]:
     except click.UsageError as error:
         error.exit_code = MISUSED  # type: ignore[misc]  # click reads it from the instance
         raise
+
+
+def fail(message: str, status: int = BAD_INPUT) -> NoReturn:
+    """Print an error and exit. Each line of the message is an error of its own."""
+    for line in message.splitlines():
+        click.echo(f"error: {line}", err=True)
+    raise SystemExit(status)
 
 
 class Command(click.Command):

@@ -6,30 +6,22 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 import click
 
+from engine.cli.command import BAD_INPUT as BAD_INPUT
+from engine.cli.command import fail as fail
 from engine.compile import Plan, compile_policy
 from engine.delay import DelayFileError, DelayMap, load
 from engine.settings import Settings, SettingsError, load_settings
 from grammar import Result
 from grammar.render import text
 
-BAD_INPUT = 3
-"""Exit status where what the user gave cannot be used; as ``berth lint`` has it for errors."""
-
 
 def colours(stream: TextIO) -> bool:
     """Whether a stream takes escape codes: it is a terminal, and ``NO_COLOR`` is not set."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
-
-
-def fail(message: str, status: int = BAD_INPUT) -> NoReturn:
-    """Print an error and exit. Each line of the message is an error of its own."""
-    for line in message.splitlines():
-        click.echo(f"error: {line}", err=True)
-    raise SystemExit(status)
 
 
 def plan_of(result: Result) -> Plan:

@@ -10,12 +10,24 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Final
-
-from engine.settings import LogSettings
+from typing import Final, Protocol
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; all else is the line's own field."""
+
+
+class LogChoice(Protocol):
+    """What `engine.settings.LogSettings` says, which is not imported here: a probe must not carry all settings."""
+
+    @property
+    def level(self) -> str:
+        """The least that is worth a line."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """``auto``, ``text`` or ``json``."""
+        ...
 
 
 class _Json(logging.Formatter):
@@ -32,7 +44,7 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def set_up(settings: LogSettings) -> None:
+def set_up(settings: LogChoice) -> None:
     """Send the log to standard error as the settings say; where they say nothing, as text if that is a terminal."""
     handler = logging.StreamHandler(sys.stderr)
     form = settings.format if settings.format != "auto" else "text" if sys.stderr.isatty() else "json"
