@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from engine.constraints.protocol import Mask
+from engine.constraints.protocol import Mask, Slots
 from engine.model.objects import Condition, Node, Taint
 from engine.state.cache import Cache
+from engine.state.columns import Columns
 from engine.state.pods import PlacedPod
 
 _UNREACHABLE: Final = (
@@ -55,6 +56,33 @@ def losses_of(cache: Cache, domain: str, label: str | None) -> list[Loss]:
         if value is not None:
             members.setdefault(value, []).append(node.name)
     return [Loss(domain, value, tuple(sorted(members[value]))) for value in sorted(members)]
+
+
+class Membership:
+    """Which of a domain a pod would be lost with, by its value.
+
+    Args:
+        columns: The nodes.
+        label: The label that tells the domain's members apart, None where each node is one.
+    """
+
+    __slots__ = ("_columns", "label")
+
+    def __init__(self, columns: Columns, label: str | None) -> None:
+        self._columns = columns
+        self.label = label
+
+    def of(self, pod: PlacedPod) -> str | None:
+        """What takes a placed pod with it; None where its node is in no domain."""
+        return pod.node if self.label is None else self._columns.labels.of(pod.slot).get(self.label)
+
+    def slots(self, value: str) -> Slots:
+        """The slots that are lost with it."""
+        columns = self._columns
+        if self.label is None:
+            slot = columns.slot(value)
+            return np.array([] if slot is None else [slot], dtype=np.int64)
+        return np.flatnonzero(columns.labels.column(self.label).equals(value, columns.everywhere))
 
 
 def as_lost(node: Node) -> Node:

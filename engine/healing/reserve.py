@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from engine.constraints.protocol import Mask, Slots
 from engine.healing.headroom import Headroom
 from engine.healing.ledger import MEMORY, Backup, Ledger
-from engine.healing.losses import Supposed
+from engine.healing.losses import Membership
 from engine.healing.reserve_check import moves
 from engine.healing.rules import Rules, asked
-from engine.healing.search import Search
 from engine.healing.shortage import beyond, shortage
+from engine.healing.together import Places, arrange
 from engine.model.objects import PodKey
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
@@ -33,7 +33,6 @@ from engine.state.pods import PlacedPod
 
 _CPU_WEIGHT: Final = 0.01
 """What a share of all cpu counts beside the same share of all memory: only so much that needless cpu is not kept."""
-_SEARCH_STEPS: Final = 2_000
 
 
 class Reserve:
@@ -65,7 +64,7 @@ class Reserve:
         self._columns = cache.columns
         self._rules = Rules(cache, placer, 0.0)
         self._covered = covered
-        self._label = label
+        self._domain = Membership(cache.columns, label)
         self._headroom = Headroom(cache.columns, at_most, placeholders)
         self.ledger = Ledger(cache.columns.capacity)
         self.backups: dict[PodKey, Backup] = {}
@@ -318,13 +317,13 @@ class Reserve:
         self._forget(pod.key)
         if not pod.counts or pod in self._headroom.placeholders or not moves(pod) or not self._covered(pod):
             return None
-        loss = self._loss(pod)
+        loss = self._domain.of(pod)
         if loss is None:
-            self.uncovered[pod.key] = f'its node {pod.node} has no label "{self._label}"'
+            self.uncovered[pod.key] = f'its node {pod.node} has no label "{self._domain.label}"'
             return None
         self._members.setdefault(loss, set()).add(pod.key)
         self._loss_of[pod.key] = loss
-        lost = self._slots(loss)
+        lost = self._domain.slots(loss)
         requirements = self._rules.placer.requirements(pod, self._rules.now)
         names = {self._columns.names[slot] for slot in lost}
         by_lost = any(one.name in names for one in (*requirements.origins, *requirements.needed))
@@ -354,13 +353,55 @@ class Reserve:
 
     def _lay(self, backup: Backup) -> None:
         slot = self.best(backup)
-        if slot is None:
+        if slot is None and not self._make_way(backup):
             self.uncovered[backup.key] = shortage(backup, self.ledger, self._headroom)
             self._popular[: backup.capacity] -= backup.legal
             return
         self.uncovered.pop(backup.key, None)
         self.backups[backup.key] = backup
-        self.ledger.put(backup, slot)
+        if slot is not None:
+            self.ledger.put(backup, slot)
+
+    def _make_way(self, backup: Backup) -> bool:
+        """Lay a backup down by laying others of its loss elsewhere: only those take room that it may not take, too."""
+        fits = (self._headroom.free >= backup.amount[:, None]).all(axis=0) & backup.legal
+        others = [one for key in sorted(self._of(backup.loss)) if not (one := self.backups[key]).fixed]
+        if not others or not fits.any():
+            return False
+        old = {one: self.ledger.take(one) for one in others}
+        places, why = self._together(backup.loss, [*others, backup])
+        for one, slot in places:
+            self.ledger.put(one, slot)
+        limit = self._headroom.limit
+        if not why and (limit is None or self.kept_memory <= limit):
+            return True
+        for one, _ in places:
+            self.ledger.take(one)
+        for one, slot in old.items():
+            self.ledger.put(one, slot)
+        return False
+
+    def _together(self, loss: str, backups: list[Backup]) -> tuple[Places, dict[PodKey, str]]:
+        load = self.ledger.load(loss)
+        room = {
+            resource: np.maximum(free, 0) - load[row]
+            for row, (resource, free) in enumerate(
+                zip(self.ledger.resources, self._headroom.free, strict=True)
+            )
+        }
+
+        def costs(backup: Backup) -> NDArray[np.float64]:
+            everywhere = np.full(self._columns.capacity, np.inf)
+            found = self._costs(backup, self._columns.alive)
+            if found is not None:
+                everywhere[found[0]] = found[1]
+            return everywhere
+
+        lost = [self._columns.names[slot] for slot in self._domain.slots(loss)]
+        found = arrange(self._rules, lost, backups, room, costs, self._headroom.placeholders)
+        # To find that out, nodes were taken for lost and given back.
+        self._nodes_seen = self._columns.node_changes.version
+        return found
 
     def _arrange(self, loss: str) -> None:
         """Lay down, all together, the backups of a loss whose rules look at other pods."""
@@ -368,43 +409,17 @@ class Reserve:
         for backup in entangled:
             if backup.slot >= 0:
                 self.ledger.take(backup)
-        by_key = {backup.key: backup for backup in entangled}
-        members = [self._columns.names[slot] for slot in self._slots(loss)]
-        with Supposed(self._cache, members, self._headroom.placeholders) as after:
-            pods = [pod for pod in after.victims if pod.key in by_key]
-            room = {
-                resource: np.maximum(row, 0) - self.ledger.load(loss)[index]
-                for index, (resource, row) in enumerate(
-                    zip(self.ledger.resources, self._headroom.free, strict=True)
-                )
-            }
-
-            def order(pod: PlacedPod, slots: Slots) -> NDArray[np.float64]:
-                costs = np.full(self._columns.capacity, np.inf)
-                found = self._costs(by_key[pod.key], self._columns.alive)
-                if found is not None:
-                    costs[found[0]] = found[1]
-                return costs[slots]
-
-            found = Search(self._rules, pods, after.lost, room, order, _SEARCH_STEPS).run()
-            for pod, slot in found.places:
-                self._cache.lower(pod, slot)
-            try:
-                why = {pod.key: self._rules.why_not(pod, after.lost, room) for pod in found.left}
-            finally:
-                for pod, _ in found.places:
-                    self._cache.lift(pod)
-        self._nodes_seen = self._columns.node_changes.version
+        places, why = self._together(loss, entangled)
         within = True
-        for pod, slot in found.places:
+        for backup, slot in places:
             # What comes after one that is left out was let pass beside it, and may not be without it.
-            self.ledger.put(by_key[pod.key], slot)
+            self.ledger.put(backup, slot)
             within = within and (self._headroom.limit is None or self.kept_memory <= self._headroom.limit)
             if within:
-                self.uncovered.pop(pod.key, None)
+                self.uncovered.pop(backup.key, None)
             else:
-                self.ledger.take(by_key[pod.key])
-                why[pod.key] = beyond(by_key[pod.key], self._headroom)
+                self.ledger.take(backup)
+                why[backup.key] = beyond(backup, self._headroom)
         for key, reason in why.items():
             del self.backups[key]
             self.uncovered[key] = reason
@@ -427,15 +442,3 @@ class Reserve:
 
     def _of(self, loss: str) -> list[PodKey]:
         return [key for key in self._members.get(loss, ()) if key in self.backups]
-
-    def _loss(self, pod: PlacedPod) -> str | None:
-        if self._label is None:
-            return pod.node
-        return self._columns.labels.of(pod.slot).get(self._label)
-
-    def _slots(self, loss: str) -> Slots:
-        columns = self._columns
-        if self._label is None:
-            slot = columns.slot(loss)
-            return np.array([] if slot is None else [slot], dtype=np.int64)
-        return np.flatnonzero(columns.labels.column(self._label).equals(loss, columns.everywhere))

@@ -34,6 +34,9 @@ _ONLY_REFUSE: Final = (
 """Filters for which one more pod never opens a node, and two pods stand in each other's way or not, in either order."""
 
 
+_BY_PODS: Final = Depends.USAGE | Depends.CENSUS | Depends.TIME | Depends.VOLUMES
+
+
 class Rules:
     """Where pods may go, by the rules of one placer at one moment.
 
@@ -79,8 +82,13 @@ class Rules:
         """Whether of all that other pods bear on, only room for requests matters to this one now."""
         if pod.shape.terms.apart or pod.shape.terms.near:
             return False
+        requirements = self.placer.requirements(pod, self.now)
         evaluations = self.evaluations(pod)
-        return bool(evaluations) and all(evaluation.only_resources() for evaluation in evaluations)
+        return (
+            bool(evaluations)
+            and not any(one.moves for one in (*requirements.origins, *requirements.needed))
+            and all(_room_alone(one) for evaluation in evaluations for one in evaluation.filters)
+        )
 
     def only_ever_refused(self, pod: PlacedPod) -> bool:
         """Whether another pod can only take nodes from this one, so that it may as well be placed first."""
@@ -120,6 +128,13 @@ class Rules:
         ]
         told = "; ".join(short) if short else "more than any one of them has left together"
         return f"what is kept on the {len(slots)} node(s) that may take it is not enough: it asks for {told}"
+
+
+def _room_alone(constraint: Filter | GlobalFilter) -> bool:
+    if isinstance(constraint, InterPodAffinity):
+        # Placed pods may not want it near; that no term means it shows in there being no mask.
+        return constraint.passes_among(np.zeros(0, dtype=np.bool_), 0) is None
+    return isinstance(constraint, NodeResourcesFit) or not constraint.depends & _BY_PODS
 
 
 def asked(pod: PlacedPod) -> dict[str, int]:

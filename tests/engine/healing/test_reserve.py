@@ -201,6 +201,16 @@ def test_the_more_important_are_covered_where_not_all_can_be() -> None:
     assert [key.name for key in reserve.uncovered] == ["a-low"]
 
 
+def test_others_make_way_for_one_that_has_no_other_place(near: CheckedPolicy) -> None:
+    world = bench(near, one("wide", "n1", "2Gi"))
+    reserve = reserved(world)
+    [only] = memory(reserve)
+    bound = world.cache.put_pod(one("bound", "n1", "3Gi", **{f"delay_{only}": "1"}))
+    reserve.put(bound, NOW)
+    assert memory(reserve) == {only: 3.0, "n2" if only == "n3" else "n3": 2.0}
+    assert proven(world.cache, world.placer, reserve) == {}
+
+
 def test_room_that_is_taken_is_looked_for_elsewhere() -> None:
     world = bench(None, one("a", "n1"))
     reserve = reserved(world)
