@@ -108,8 +108,8 @@ class BinderSettings:
         600.0,
         1.0,
         86_400.0,
-        "A pod whose claims are not bound so long after its node was chosen goes back to the queue. As kube-scheduler's "
-        "bindTimeoutSeconds: volumes of clouds take minutes.",
+        "A pod whose claims are not bound so long after its node was chosen goes back to the queue. As "
+        "kube-scheduler's bindTimeoutSeconds: volumes of clouds take minutes.",
     )
 
 
