@@ -117,6 +117,34 @@ class Part:
             )
 
         self.plane.eventually(ready, f"the nodes of {self.namespace} are ready")
+        self.until_seen(each)
+
+    def until_seen(self, nodes: Iterable[str], **options: Any) -> None:
+        """Wait until the scheduler, too, knows nodes as they are now: a pod is placed on each, and deleted.
+
+        What is told of nodes and what is told of pods reach it in no common order.
+
+        Args:
+            nodes: Which.
+            options: Of these pods: what they ask for shows that a change was seen, such as of labels.
+        """
+        cordon = {"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}
+        seen = {}
+        for node in nodes:
+            taints = self.plane.node(self.full(node))["spec"].get("taints", ())
+            tolerations = [{"key": taint["key"], "operator": "Exists"} for taint in taints] + [cordon]
+            name = f"witness-{len(self.nodes)}-{node}"
+            nothing = {
+                "cpu": None,
+                "memory": None,
+                "tolerations": tolerations,
+                "affinity": self.only_on(node),
+            }
+            seen[self.add_pod(name, **{**nothing, **options})] = node
+        for name, node in seen.items():
+            assert self.node_of(name) == node
+        for name in seen:
+            self.delete_pod(name)
 
     def patch_node(self, node: str, change: Object, subresource: str = "") -> None:
         """Merge a change into a node, or into a subresource such as ``/status``."""

@@ -143,6 +143,7 @@ def test_a_pod_that_is_born_with_a_node(part: Part) -> None:
     part.running("by-hand")
     assert part.events("by-hand") == []
     part.patch_node("a", {"spec": {"unschedulable": None}})
+    part.until_seen("a", tolerations=[])
     part.add_pod("waits", cpu="500m")
     part.refused("waits", "1 Insufficient cpu")
 

@@ -102,11 +102,12 @@ def test_node_affinity_by_name(part: Part) -> None:
 
 
 def test_a_node_that_stops_matching_keeps_its_pods(part: Part) -> None:
-    """Node affinity is ignored during execution: only new pods feel that a label went."""
+    """Node affinity is ignored during execution: only new pods feel that a label changed."""
     part.add_nodes("a", labels={"x": "1"})
     part.add_pod("first", nodeSelector={"x": "1"})
     part.node_of("first")
-    part.patch_node("a", {"metadata": {"labels": {"x": None}}})
+    part.patch_node("a", {"metadata": {"labels": {"x": "2"}}})
+    part.until_seen("a", nodeSelector={"x": "2"})
     part.add_pod("second", nodeSelector={"x": "1"})
     part.refused("second", f"1 {UNMATCHED}")
     assert part.node_of("first") == "a"

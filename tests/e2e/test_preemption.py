@@ -224,13 +224,13 @@ def test_equals_take_nothing_from_each_other(part: Part) -> None:
 def test_a_disruption_budget_is_spared_where_it_can_be(part: Part) -> None:
     """Of two nodes with victims the one is chosen where no PodDisruptionBudget is violated."""
     part.add_nodes("ab", extended={SCARCE: "2"})
+    budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "protected"}}}
+    budgets = f"/apis/policy/v1/namespaces/{part.namespace}/poddisruptionbudgets"
+    part.create("poddisruptionbudgets", {"metadata": {"name": "keep"}, "spec": budget}, "policy/v1")
     protected = ask(2, LOW, labels={"app": "protected"})
     part.add_pod("guarded", **protected, affinity=part.only_on("a"))
     part.add_pod("free", **ask(2, LOW, affinity=part.only_on("b")))
     part.running("guarded", "free")
-    budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "protected"}}}
-    budgets = f"/apis/policy/v1/namespaces/{part.namespace}/poddisruptionbudgets"
-    part.create("poddisruptionbudgets", {"metadata": {"name": "keep"}, "spec": budget}, "policy/v1")
 
     def counted() -> bool:
         status = part.plane.api.get(f"{budgets}/keep").get("status", {})

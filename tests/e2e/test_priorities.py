@@ -84,8 +84,8 @@ def test_preferred_labels_by_weight(part: Part) -> None:
     """NodeAffinity's preferred terms: the sum of the weights that match decides."""
     part.add_nodes(
         {
-            "a": {"labels": {"disk": "fast"}},
-            "b": {"labels": {"cpu": "new"}},
+            "a": {"labels": {"disk": "fast", "half": "1"}},
+            "b": {"labels": {"cpu": "new", "half": "1"}},
             "c": {"labels": {"disk": "fast", "cpu": "new"}},
         }
     )
@@ -100,8 +100,7 @@ def test_preferred_labels_by_weight(part: Part) -> None:
     wanted = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
     part.add_pod("both", affinity=wanted)
     assert part.node_of("both") == "c"
-    part.patch_node("c", {"spec": {"unschedulable": True}})
-    part.add_pod("heavier", affinity=wanted)
+    part.add_pod("heavier", affinity=wanted, nodeSelector={"half": "1"})
     assert part.node_of("heavier") == "b"
 
 
@@ -128,11 +127,8 @@ def test_a_node_that_has_the_image_is_preferred(part: Part) -> None:
     part.add_nodes("abc")
     images = [{"names": ["example.invalid/big:1"], "sizeBytes": 900 * 2**20}]
     part.patch_node("b", {"status": {"images": images}}, "/status")
-    image = {"name": "main", "image": "example.invalid/big:1", "resources": {"requests": {"cpu": "10m"}}}
-    # A label that came after the image tells that the scheduler has seen it.
     part.patch_node("b", {"metadata": {"labels": {"image": "told"}}})
-    part.add_pod("seen", nodeSelector={"image": "told"})
-    part.node_of("seen")
-    part.delete_pod("seen")
+    part.until_seen("b", nodeSelector={"image": "told"})
+    image = {"name": "main", "image": "example.invalid/big:1", "resources": {"requests": {"cpu": "10m"}}}
     part.add_pod("p", containers=[image])
     assert part.node_of("p") == "b"

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.integration
 
 def test_a_pod_that_is_placed(part: Part, berth: Berth) -> None:
     """An event Scheduled in the stock words, the condition PodScheduled True, a count in the metrics."""
-    before = berth.metric("berth_schedule_attempts_total", result="scheduled")
     part.add_nodes("a")
+    before = berth.metric("berth_schedule_attempts_total", result="scheduled")
     part.add_pod("p")
     assert part.node_of("p") == "a"
     event = part.event("p", "Scheduled")
