@@ -9,8 +9,10 @@ from engine.cli.inputs import fail
 from engine.clock import Clock
 from engine.delay import DelayFileSource, DelaySource, DelayTrouble, MeasuredSource, NodeAddresses, Terms
 from engine.delay.goldpinger import Goldpinger
+from engine.delay.probes import Probes
 from engine.delay.prometheus import Prometheus
 from engine.delay.web import Web
+from engine.probe.keys import Keys
 from engine.settings import DelaySettings, Settings
 
 
@@ -56,6 +58,19 @@ def delay_source(
                 addresses,
             )
             return MeasuredSource(query, "delays of Prometheus", terms, on_trouble=on_trouble)
+        case "probe":
+            host, _, port = settings.probe.service.rpartition(":")
+            key_file = Path(settings.probe.key_file)
+            probes = Probes(
+                (host.removeprefix("[").removesuffix("]"), int(port)),
+                lambda: Keys.read(key_file),
+                delays.max_age,
+                delays.timeout,
+                now=clock.monotonic,
+            )
+            return MeasuredSource(
+                probes, "delays of the probes", terms, on_trouble=on_trouble, make_map=probes.make_map
+            )
     raise AssertionError(delays.source)
 
 

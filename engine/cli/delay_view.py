@@ -85,7 +85,7 @@ def look(asked: Asked) -> View:
     source = delay_source(settings, asked.files, addresses, clock)
     if source is None:
         fail("no source of delays; give --delays FILE, or --settings with delays.source")
-    objects = _objects(asked, needed=not source.steady)
+    objects = _objects(asked, needed=settings.delays.source in ("goldpinger", "prometheus"))
     if objects is not None:
         for node in objects.of("Node"):
             addresses.put(node.metadata.name, [one.address for one in node.status.addresses or ()])

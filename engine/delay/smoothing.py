@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from engine.delay.map import Milliseconds
 
 _SHIFT = 32
+_SAME_SECONDS = 0.5
+"""Who tells ages tells one measurement with another moment each time, by as much as its answers differ in speed."""
 _SPARE_NAMES = 1024
 """Names of endpoints that nothing is known about any more; beyond as many, and as many as are used, they go."""
 
@@ -91,7 +93,7 @@ class Smoother:
         chosen = order[first]
         keys, value, moment = keys[chosen], value[chosen], moment[chosen]
         rows = self._rows_of(keys)
-        fresh = ~(moment <= self._moments[rows, 0])  # NaN, where there is none yet, is fresh
+        fresh = ~(moment <= self._moments[rows, 0] + _SAME_SECONDS)  # NaN, where there is none yet, is fresh
         rows, value, moment = rows[fresh], value[fresh], moment[fresh]
         for kept, new in ((self._values, value), (self._moments, moment)):
             kept[rows, 1:] = kept[rows, :-1]

@@ -36,6 +36,7 @@ class Web:
         attempts: Requests that are sent before it counts as away.
         sleep: Waits between them.
         most: Bytes of the longest answer that is read.
+        connections: Servers to which connections are kept at once.
     """
 
     def __init__(
@@ -73,7 +74,18 @@ class Web:
         accepted: tuple[int, ...] = (200,),
         base: str | None = None,
     ) -> bytes:
-        """The body of the answer.
+        """The body of the answer; see `get_with_headers`."""
+        return self.get_with_headers(path, fields, accepted=accepted, base=base)[0]
+
+    def get_with_headers(
+        self,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        accepted: tuple[int, ...] = (200,),
+        base: str | None = None,
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """The body of the answer, and its headers.
 
         Args:
             path: Behind the base; begins with a slash.
@@ -89,7 +101,7 @@ class Web:
         whole = f"{url}?{urlencode(fields)}" if fields else url
         return self._retrying(self._once, whole, shown, accepted)
 
-    def _once(self, url: str, shown: str, accepted: tuple[int, ...]) -> bytes:
+    def _once(self, url: str, shown: str, accepted: tuple[int, ...]) -> tuple[bytes, Mapping[str, str]]:
         headers = {"Accept": "application/json", "User-Agent": "berth"} | self._authorization(shown)
         try:
             # No retries of urllib3's: ours count. A redirect might lead a token to a stranger.
@@ -109,7 +121,7 @@ class Web:
             raise _failed(shown, error, self._timeout) from None
         status = answer.status
         if status in accepted:
-            return body
+            return body, answer.headers
         said = f" ({told})" if (told := _words(body)) else ""
         if 300 <= status < 400:
             raise SourceError(

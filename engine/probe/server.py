@@ -18,14 +18,11 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from engine.probe.keys import Keys
-from engine.probe.sockets import ListenError, Sockets
-from engine.probe.state import encode
+from engine.probe.sockets import ListenError, Sockets, reason_of
+from engine.probe.state import CODE_HEADER, MEASURE_PATH, STATE_PATH, encode
 
 log = logging.getLogger(__name__)
 
-CODE_HEADER: Final = "X-Berth-Code"
-STATE_PATH: Final = "/state"
-MEASURE_PATH: Final = "/measure"
 _PATIENCE_SECONDS: Final = 5.0
 _AT_ONCE: Final = 16
 _SAMPLES: Final = 3
@@ -61,7 +58,7 @@ class StateServer:
             self._server = _Server((host, port), self)
         except OSError as error:
             raise ListenError(
-                f"cannot listen on {host}, port {port}: {(error.strerror or str(error)).lower()}; give another --listen"
+                f"cannot listen on {host}, port {port}: {reason_of(error)}; give another --listen"
             ) from None
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -79,17 +76,16 @@ class StateServer:
         """The answer to a path and query."""
         parts = urlsplit(target)
         fields = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        match parts.path:
-            case "/state":
-                nonce = fields.get("nonce", "")[:_LONGEST]
-                return HTTPStatus.OK, encode(self._sockets.state()), nonce.encode()
-            case "/measure":
-                return self._measure(fields)
-            case "/healthz":
-                dead = self._sockets.dead()
-                if dead:
-                    return HTTPStatus.SERVICE_UNAVAILABLE, f"ended: {', '.join(dead)}\n".encode(), b""
-                return HTTPStatus.OK, b"ok\n", b""
+        if parts.path == STATE_PATH:
+            nonce = fields.get("nonce", "")[:_LONGEST]
+            return HTTPStatus.OK, encode(self._sockets.state()), nonce.encode()
+        if parts.path == MEASURE_PATH:
+            return self._measure(fields)
+        if parts.path == "/healthz":
+            dead = self._sockets.dead()
+            if dead:
+                return HTTPStatus.SERVICE_UNAVAILABLE, f"ended: {', '.join(dead)}\n".encode(), b""
+            return HTTPStatus.OK, b"ok\n", b""
         return HTTPStatus.NOT_FOUND, b"no such path; there are /state, /measure, /healthz\n", b""
 
     def sign(self, nonce: bytes, body: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import socket
 import threading
@@ -57,7 +58,7 @@ class Sockets:
             self._udp.bind((host, self.port))
         except OSError as error:
             raise ListenError(
-                f"cannot listen on {host}, port {port}: {(error.strerror or str(error)).lower()}; give another --echo"
+                f"cannot listen on {host}, port {port}: {reason_of(error)}; give another --echo"
             ) from None
         self._udp.settimeout(0.5)
         self._stop = threading.Event()
@@ -234,6 +235,11 @@ class Sockets:
                 log.debug("%s port %d by TCP: %s", send.host, send.port, error)
             with self._changed:
                 self.prober.failed(send.nonce, time.monotonic())
+
+
+def reason_of(error: OSError) -> str:
+    """Why, in the system's words alone: `socket.create_server` adds its own."""
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error).lower()
 
 
 def _frame(data: bytes) -> bytes:

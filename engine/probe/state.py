@@ -9,6 +9,10 @@ import msgspec
 from engine.probe.vivaldi import Coordinate
 
 FORMAT_VERSION: Final = 1
+STATE_PATH: Final = "/state"
+MEASURE_PATH: Final = "/measure"
+CODE_HEADER: Final = "X-Berth-Code"
+"""The header of an answer that is signed, in hexadecimal."""
 
 
 class Place(msgspec.Struct, frozen=True):
