@@ -107,6 +107,10 @@ class Reserve:
         """Bytes that pods on nodes ask for, placeholders aside."""
         return self._headroom.requested()
 
+    def places(self) -> dict[PodKey, str]:
+        """The node that each pod's backup lies on."""
+        return {key: self._columns.names[one.slot] for key, one in self.backups.items()}
+
     def backup(self, key: PodKey) -> str | None:
         """The node that a pod's backup lies on, None where it has none."""
         found = self.backups.get(key)

@@ -12,10 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from engine.constraints.protocol import Slots
 from engine.healing.losses import Loss, Supposed
 from engine.healing.rules import Amounts, Rules, asked
-from engine.healing.search import STEPS, Found, Search
+from engine.healing.search import STEPS, Found, Order, Search
 from engine.model.objects import PodKey
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
@@ -78,6 +80,7 @@ def check(
     *,
     placeholders: Collection[PlacedPod] = (),
     free_too: bool = False,
+    hints: Mapping[PodKey, str] | None = None,
     steps: int = STEPS,
 ) -> Iterator[LossReport]:
     """Decide for each loss, one after the other.
@@ -95,6 +98,7 @@ def check(
         placeholders: The pods of the cache that hold what is kept, if any do: their room is free to those they keep
             it for.
         free_too: Whether what is free beside counts as well.
+        hints: Nodes to try first, such as the plan's own. They make it faster, and prove nothing: all is asked anew.
         steps: The bound of each search.
 
     Yields:
@@ -106,9 +110,24 @@ def check(
         with Supposed(cache, loss.nodes, holding) as after:
             pods = [pod for pod in after.victims if pod not in holding and moves(pod) and covered(pod)]
             room = None if free_too else _room(cache, kept)
-            found = Search(rules, pods, after.lost, room, steps=steps).run()
+            found = Search(rules, pods, after.lost, room, _hinted(cache, hints), steps).run()
             report = _report(cache, rules, loss, found, after, room)
         yield report
+
+
+def _hinted(cache: Cache, hints: Mapping[PodKey, str] | None) -> Order | None:
+    if hints is None:
+        return None
+    columns = cache.columns
+
+    def order(pod: PlacedPod, slots: Slots) -> NDArray[np.float64]:
+        free = (columns.allocatable["memory"] - columns.used["memory"])[slots].astype(np.float64)
+        hinted = columns.slot(hints.get(pod.key, ""))
+        if hinted is not None:
+            free[slots == hinted] = -np.inf
+        return free
+
+    return order
 
 
 def _room(cache: Cache, kept: Kept) -> Amounts:

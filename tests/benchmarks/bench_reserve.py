@@ -39,7 +39,13 @@ def timed(function: Callable[[], object]) -> float:
 def holds(world: EdgeWorld, reserve: Reserve, losses: Sequence[Loss]) -> int:
     """For how many losses the proof holds."""
     reports = check(
-        world.cache, world.placer, lambda one: one.key in reserve.backups, reserve.kept(), losses, NOW
+        world.cache,
+        world.placer,
+        lambda one: one.key in reserve.backups,
+        reserve.kept(),
+        losses,
+        NOW,
+        hints=reserve.places(),
     )
     return sum(report.verdict is Verdict.HOLDS for report in reports)
 

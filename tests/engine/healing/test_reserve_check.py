@@ -161,6 +161,23 @@ def test_a_search_that_is_cut_off_does_not_say_no() -> None:
     assert lose(bench, "n1", kept, steps=20_000).verdict is Verdict.FAILS
 
 
+def test_a_hint_shortens_the_search_and_proves_nothing() -> None:
+    pods = [one("a", "n1", "1Gi"), one("b", "n1", "2Gi")]
+    bench = Bench(three(), pods=pods)
+    kept = {name: {"memory": 2 * GI, "pods": 1} for name in ("n2", "n3")}
+    keys = {placed.key.name: placed.key for placed in bench.cache.pods()}
+
+    def hinted(a: str, b: str) -> LossReport:
+        hints = {keys["a"]: a, keys["b"]: b}
+        losses = [Loss("node", "n1", ("n1",))]
+        [report] = check(bench.cache, bench.placer, lambda _: True, kept, losses, NOW, hints=hints)
+        return report
+
+    assert told(hinted("n3", "n2")) == (Verdict.HOLDS, {"a": "n3", "b": "n2"})
+    assert told(hinted("n2", "n3")) == (Verdict.HOLDS, {"a": "n2", "b": "n3"})
+    assert told(hinted("n1", "nowhere"))[0] is Verdict.HOLDS
+
+
 def test_losses_by_domain() -> None:
     bench = Bench([node("b", zone="z1"), node("a", zone="z1"), node("c")])
     assert losses_of(bench.cache, "node", None) == [Loss("node", name, (name,)) for name in "abc"]
