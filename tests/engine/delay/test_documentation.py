@@ -11,6 +11,7 @@ from engine.delay import DelayFileError, load
 from engine.settings import parse_settings
 
 TEXT = (Path(__file__).parents[3] / "docs" / "delays.md").read_text()
+PROBE = (Path(__file__).parents[3] / "docs" / "probe.md").read_text()
 
 
 def block(language: str, number: int = 0) -> str:
@@ -35,9 +36,11 @@ def test_the_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == block("text", 1).strip()
 
 
-@pytest.mark.parametrize("source", ["goldpinger", "prometheus"])
+@pytest.mark.parametrize("source", ["goldpinger", "prometheus", "probe"])
 def test_the_settings_of_a_source(source: str) -> None:
     [block] = [
-        text for text in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL) if f"source: {source}\n" in text
+        text
+        for text in re.findall(r"```yaml\n(.*?)```", TEXT + PROBE, re.DOTALL)
+        if f"source: {source}\n" in text
     ]
     assert parse_settings(block, "settings.yaml").delays.source == source
