@@ -28,7 +28,9 @@ from engine.model.devices import (
 from engine.state.devices import Devices
 
 STEPS: Final = 20_000
-"""How many devices are tried for one pod on one node before it is given up."""
+"""How many devices are tried in vain for one pod on one node before it is given up."""
+ALL_STEPS: Final = 400_000
+"""How many are tried for one pod on all nodes together: about a second's worth."""
 
 
 class SearchError(Exception):
@@ -72,11 +74,22 @@ class Found:
     device: Offered
 
 
+class Patience:
+    """How many more devices may be tried; one for all nodes."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = ALL_STEPS) -> None:
+        self.left = left
+
+
 Solution = list[list[Found]]
 """By claim, in order."""
 
 
-def search(wanted: tuple[WantedDevices, ...], pools: Pools, devices: Devices) -> Solution | None:
+def search(
+    wanted: tuple[WantedDevices, ...], pools: Pools, devices: Devices, patience: Patience | None = None
+) -> Solution | None:
     """Devices for all claims at once, None where there are not.
 
     Raises:
@@ -97,7 +110,8 @@ def search(wanted: tuple[WantedDevices, ...], pools: Pools, devices: Devices) ->
             raise SearchError(
                 f"number of requested devices {least} exceeds the claim limit of {MOST_DEVICES}"
             )
-    return _Search(claims, [claim.asked.constraints or () for claim in wanted], devices).run()
+    constraints = [claim.asked.constraints or () for claim in wanted]
+    return _Search(claims, constraints, devices, patience or Patience()).run()
 
 
 def _parts(position: int, claim: WantedDevices, pools: Pools, devices: Devices) -> list[Part]:
@@ -225,8 +239,10 @@ class _Search:
         claims: list[list[list[Part]]],
         constraints: list[tuple[DeviceConstraint, ...]],
         devices: Devices,
+        patience: Patience,
     ) -> None:
         self._claims = claims
+        self._patience = patience
         self._constraints = [[_Constraint(one) for one in written] for written in constraints]
         self._devices = devices
         self._found: Solution = [[] for _ in claims]
@@ -256,16 +272,20 @@ class _Search:
         # Of all devices none can be left out; of some, so many must be left as are wanted.
         last = start + 1 if part.all else len(part.candidates) - (part.number - have) + 1
         for position in range(start, last):
-            self._steps += 1
-            if self._steps > STEPS:
-                raise SearchError("gave up trying to allocate devices, there are too many ways")
             pool, device = part.candidates[position]
-            if not self._take(claim, part, pool, device):
-                continue
-            if self._devices_of(claim, request, part, have + 1, position + 1):
-                return True
-            self._give_back(claim, part, pool, device)
+            if self._take(claim, part, pool, device):
+                if self._devices_of(claim, request, part, have + 1, position + 1):
+                    return True
+                self._give_back(claim, part, pool, device)
+            self._in_vain()
         return False
+
+    def _in_vain(self) -> None:
+        """Only what came to nothing is counted: where all goes well, no number of nodes is too many."""
+        self._steps += 1
+        self._patience.left -= 1
+        if self._steps > STEPS or self._patience.left < 0:
+            raise SearchError("gave up trying to allocate devices, there are too many ways")
 
     def _take(self, claim: int, part: Part, pool: Pool, device: Offered) -> bool:
         users = self._used.get(device.id, set())

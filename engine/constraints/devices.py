@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.constraints.device_allocation import allocations
 from engine.constraints.device_demand import DeviceDemand, Terms, WantedDevices, claims_in, preference
 from engine.constraints.device_pools import DevicePools
-from engine.constraints.device_search import SearchError, Solution, search
+from engine.constraints.device_search import Patience, SearchError, Solution, search
 from engine.constraints.nodes import term_matches
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
 from engine.model.devices import Allocation, DeviceBindings, DeviceUse
@@ -110,6 +110,7 @@ class DeviceMatching:
     def _ask(self, wanted: Wanted, answers: _Answers, slots: list[int]) -> None:
         # Nodes that see the same pools get the same answer.
         known: dict[int, tuple[int, str]] = {}
+        patience = Patience()
         for slot in slots:
             if not self._columns.alive[slot]:
                 answers.preferred[slot] = _NO
@@ -118,19 +119,19 @@ class DeviceMatching:
             pools = self._pools.of(slot)
             answer = known.get(id(pools))
             if answer is None:
-                answer = known[id(pools)] = self._answer(wanted, slot)
+                answer = known[id(pools)] = self._answer(wanted, slot, patience)
             answers.preferred[slot] = answer[0]
             if answer[1]:
                 answers.reasons[slot] = answer[1]
             else:
                 answers.reasons.pop(slot, None)
 
-    def _answer(self, wanted: Wanted, slot: int) -> tuple[int, str]:
+    def _answer(self, wanted: Wanted, slot: int, patience: Patience) -> tuple[int, str]:
         pools = self._pools.of(slot)
         if not pools:
             return _NO, ""
         try:
-            solution = search(wanted, pools, self._devices)
+            solution = search(wanted, pools, self._devices, patience)
         except SearchError as error:
             return _NO, str(error)
         if solution is None:
