@@ -155,13 +155,14 @@ def probe(
     except KeyFileError as error:
         fail(str(error))
     name = node or socket.gethostname()
+    own = _own_address(address, echo[0])
+    if not Member(name, own, 1, 0.0).sound:
+        fail(f"--address: {own!r} is no IP address that others can reach; write such as 10.0.0.7")
     try:
         sockets = Sockets(*echo)
     except ListenError as error:
         fail(str(error))
-    me = Member(name, _own_address(address, echo[0]), sockets.port, time.time())
-    if not me.sound:
-        fail(f"--address: {me.host!r} is no IP address that others can reach; write such as 10.0.0.7")
+    me = Member(name, own, sockets.port, time.time())
     sockets.start(Prober(me, keys, Terms(neighbours, period, seed=seed), random.SystemRandom()))
     try:
         server = StateServer(*listen, sockets, keys)

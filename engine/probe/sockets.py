@@ -51,12 +51,13 @@ class Sockets:
 
     def __init__(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._udp = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            self._tcp = socket.create_server((host, port), family=family, backlog=_AT_ONCE)
-            self.port: int = self._tcp.getsockname()[1]
-            self._udp = socket.socket(family, socket.SOCK_DGRAM)
-            self._udp.bind((host, self.port))
+            self._udp.bind((host, port))
+            self.port: int = self._udp.getsockname()[1]
+            self._tcp = socket.create_server((host, self.port), family=family, backlog=_AT_ONCE)
         except OSError as error:
+            self._udp.close()
             raise ListenError(
                 f"cannot listen on {host}, port {port}: {reason_of(error)}; give another --echo"
             ) from None
