@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.healing.ledger import Ledger, Table
 from engine.healing.rules import asked
 from engine.state.columns import Columns
 from engine.state.pods import PlacedPod
+
+_CPU_WEIGHT: Final = 0.01
+"""What a share of all cpu counts beside the same share of all memory: only so much that needless cpu is not kept."""
 
 
 class Headroom:
@@ -25,11 +30,12 @@ class Headroom:
         limit: Bytes of memory that may be kept, None for no limit.
     """
 
-    __slots__ = ("_columns", "_seen", "at_most", "free", "limit", "placeholders")
+    __slots__ = ("_columns", "_seen", "_weights", "at_most", "free", "limit", "placeholders")
 
     def __init__(self, columns: Columns, at_most: float | None, placeholders: Collection[PlacedPod]) -> None:
         self._columns = columns
         self._seen = -1
+        self._weights: NDArray[np.float64] = np.zeros(0)
         self.at_most = at_most
         self.placeholders = set(placeholders)
         self.free: Table = np.zeros((0, 0), dtype=np.int64)
@@ -40,6 +46,15 @@ class Headroom:
         used = self._columns.used["memory"][self._columns.alive]
         holding = (one.requests.get("memory", 0) for one in self.placeholders if one.slot >= 0)
         return int(used.sum()) - sum(holding)
+
+    def weights(self, ledger: Ledger) -> NDArray[np.float64]:
+        """What a unit of each of the ledger's resources costs, a byte of memory costing 1."""
+        if len(self._weights) != len(ledger.resources):
+            allocatable = self._columns.allocatable
+            memory, cpu = (max(int(allocatable[one].sum()), 1) for one in ("memory", "cpu"))
+            self._weights = np.zeros(len(ledger.resources))
+            self._weights[:2] = 1.0, _CPU_WEIGHT * memory / cpu
+        return self._weights
 
     def refresh(self, ledger: Ledger, anew: bool = False) -> None:
         """Bring it up to now; ``anew`` where the nodes themselves or the ledger's rows changed."""

@@ -31,8 +31,10 @@ from engine.placement.placer import Placer
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
 
-_CPU_WEIGHT: Final = 0.01
-"""What a share of all cpu counts beside the same share of all memory: only so much that needless cpu is not kept."""
+_STEPS: Final = 2_000
+"""The bound of a search for backups that are laid down together: some 200 ms."""
+_STEPS_AT_ONCE: Final = 100
+"""The same where a pod that just came waits for it; `Reserve.retry` looks longer."""
 
 
 class Reserve:
@@ -73,7 +75,7 @@ class Reserve:
         self._popular: NDArray[np.float64] = np.zeros(cache.columns.capacity)
         self._members: dict[str, set[PodKey]] = {}
         self._loss_of: dict[PodKey, str] = {}
-        self._weights: NDArray[np.float64] = np.zeros(0)
+        self._patience = _STEPS_AT_ONCE
 
     # Asking
 
@@ -100,7 +102,7 @@ class Reserve:
     def cost(self) -> float:
         """What is made small: bytes of memory kept, with a little for cpu."""
         self.ledger.settle()
-        return float(self._weighing() @ self.ledger.kept.sum(axis=1))
+        return float(self._headroom.weights(self.ledger) @ self.ledger.kept.sum(axis=1))
 
     @property
     def requested_memory(self) -> int:
@@ -145,7 +147,9 @@ class Reserve:
         """Look again at the pods that are not covered. Returns how many more are now."""
         self._begin(now)
         before = len(self.uncovered)
+        self._patience = _STEPS
         self._put_all([pod for key in list(self.uncovered) if (pod := self._cache.pod(key)) is not None])
+        self._patience = _STEPS_AT_ONCE
         return before - len(self.uncovered)
 
     def revise(self, now: float) -> None:
@@ -206,20 +210,12 @@ class Reserve:
             slots, growth, spare = slots[within], growth[:, within], spare[within]
             if not len(slots):
                 return None
-        costs: NDArray[np.float64] = self._weighing() @ growth
+        costs: NDArray[np.float64] = self._headroom.weights(self.ledger) @ growth
         # Of equals the tightest; where something new has to be kept, where most other pods could share it.
         costs += np.where(
             spare >= 0, spare / 2.0**45, 0.5 - self._popular[slots] / (4.0 + 2 * self._popular.max())
         )
         return slots, costs
-
-    def _weighing(self) -> NDArray[np.float64]:
-        if len(self._weights) != len(self.ledger.resources):
-            allocatable = self._columns.allocatable
-            memory, cpu = (max(int(allocatable[one].sum()), 1) for one in ("memory", "cpu"))
-            self._weights = np.zeros(len(self.ledger.resources))
-            self._weights[:2] = 1.0, _CPU_WEIGHT * memory / cpu
-        return self._weights
 
     def _begin(self, now: float) -> None:
         """Bring all up to now: what changed of nodes, and of what is free on them."""
@@ -373,7 +369,7 @@ class Reserve:
         if not others or not fits.any():
             return False
         old = {one: self.ledger.take(one) for one in others}
-        places, why = self._together(backup.loss, [*others, backup])
+        places, why = self._together(backup.loss, [*others, backup], self._patience)
         for one, slot in places:
             self.ledger.put(one, slot)
         limit = self._headroom.limit
@@ -385,7 +381,7 @@ class Reserve:
             self.ledger.put(one, slot)
         return False
 
-    def _together(self, loss: str, backups: list[Backup]) -> tuple[Places, dict[PodKey, str]]:
+    def _together(self, loss: str, backups: list[Backup], steps: int) -> tuple[Places, dict[PodKey, str]]:
         load = self.ledger.load(loss)
         room = {
             resource: np.maximum(free, 0) - load[row]
@@ -402,7 +398,7 @@ class Reserve:
             return everywhere
 
         lost = [self._columns.names[slot] for slot in self._domain.slots(loss)]
-        found = arrange(self._rules, lost, backups, room, costs, self._headroom.placeholders)
+        found = arrange(self._rules, lost, backups, room, costs, self._headroom.placeholders, steps)
         # To find that out, nodes were taken for lost and given back.
         self._nodes_seen = self._columns.node_changes.version
         return found
@@ -413,7 +409,7 @@ class Reserve:
         for backup in entangled:
             if backup.slot >= 0:
                 self.ledger.take(backup)
-        places, why = self._together(loss, entangled)
+        places, why = self._together(loss, entangled, _STEPS)
         within = True
         for backup, slot in places:
             # What comes after one that is left out was let pass beside it, and may not be without it.

@@ -34,7 +34,8 @@ _ONLY_REFUSE: Final = (
 """Filters for which one more pod never opens a node, and two pods stand in each other's way or not, in either order."""
 
 
-_BY_PODS: Final = Depends.USAGE | Depends.CENSUS | Depends.TIME | Depends.VOLUMES
+_OF_NODES: Final = Depends.NODE | Depends.DELAY
+"""What no pod changes, as long as no delay is measured from a workload. Anything else counts as changed by pods."""
 
 
 class Rules:
@@ -56,7 +57,7 @@ class Rules:
 
     def kind(self, pod: PlacedPod) -> Hashable:
         """Equal for pods that may stand in for each other: all that is asked of them, and by them, is the same."""
-        if pod.claims or pod.shape.owner is None or self.placer.plan.own_facts:
+        if pod.claims or pod.devices or pod.shape.owner is None or self.placer.plan.own_facts:
             return pod.key
         return (pod.shape, tuple(sorted(pod.requests.items())))
 
@@ -104,7 +105,7 @@ class Rules:
             *members,
         ]
         return all(
-            isinstance(one, _ONLY_REFUSE) or not one.depends & (Depends.USAGE | Depends.CENSUS)
+            isinstance(one, _ONLY_REFUSE) or not one.depends & ~(_OF_NODES | Depends.TIME)
             for one in constraints
         )
 
@@ -134,7 +135,7 @@ def _room_alone(constraint: Filter | GlobalFilter) -> bool:
     if isinstance(constraint, InterPodAffinity):
         # Placed pods may not want it near; that no term means it shows in there being no mask.
         return constraint.passes_among(np.zeros(0, dtype=np.bool_), 0) is None
-    return isinstance(constraint, NodeResourcesFit) or not constraint.depends & _BY_PODS
+    return isinstance(constraint, NodeResourcesFit) or not constraint.depends & ~_OF_NODES
 
 
 def asked(pod: PlacedPod) -> dict[str, int]:

@@ -16,7 +16,6 @@ from engine.model.objects import PodKey
 from engine.state.pods import PlacedPod
 
 Places = tuple[tuple[Backup, int], ...]
-_STEPS = 2_000
 
 
 def arrange(
@@ -26,6 +25,7 @@ def arrange(
     room: Amounts,
     costs: Callable[[Backup], NDArray[np.float64]],
     placeholders: Collection[PlacedPod],
+    steps: int,
 ) -> tuple[Places, dict[PodKey, str]]:
     """Where each goes, in an order in which the rules let each pass; and of those that go nowhere, why.
 
@@ -36,6 +36,7 @@ def arrange(
         room: What they may take of each slot.
         costs: What a backup costs in each slot, for which are tried first. Shape (capacity,).
         placeholders: Pods that give way.
+        steps: The bound of the search.
     """
     by_key = {backup.key: backup for backup in backups}
     cache = rules.cache
@@ -45,7 +46,7 @@ def arrange(
 
     with Supposed(cache, lost, placeholders) as after:
         pods = [pod for pod in after.victims if pod.key in by_key]
-        found = Search(rules, pods, after.lost, room, order, _STEPS).run()
+        found = Search(rules, pods, after.lost, room, order, steps).run()
         left = {resource: column.copy() for resource, column in room.items()}
         for pod, slot in found.places:
             cache.lower(pod, slot)
