@@ -12,6 +12,7 @@ from engine.constraints.devices import DynamicResources
 from engine.constraints.protocol import Depends
 from engine.model.devices import DeviceObject, ResourceClaim
 from engine.model.objects import PodKey
+from engine.model.storage import ClaimName
 from engine.placement import Decision
 from engine.scheduler.queue import SchedulingQueue
 from engine.state.cache import Cache
@@ -32,16 +33,47 @@ class PodDevices:
         self._unlisted = dict.fromkeys(DEVICES)
         self._troubles: dict[ResourceKind, str] = {}
         self._held: dict[PodKey, None] = {}
+        self._refused: dict[PodKey, tuple[ClaimName, ...]] = {}
+        self._refused_with: dict[ClaimName, dict[PodKey, None]] = {}
 
     def put(self, item: DeviceObject, now: float) -> None:
         """A device, or who has it, is new or changed."""
+        freed = self._cache.devices.freed
         if self._cache.devices.put(item):
-            self._queue.wake(Depends.DEVICES, now)
+            self._changed(item, freed, now)
 
     def remove(self, item: DeviceObject, now: float) -> None:
         """It is gone."""
+        freed = self._cache.devices.freed
         self._cache.devices.remove(item)
-        self._queue.wake(Depends.DEVICES, now)
+        self._changed(item, freed, now)
+
+    def _changed(self, item: DeviceObject, freed: int, now: float) -> None:
+        """Look again at the pods that use what changed, and at others where that could help them.
+
+        A claim matters to its own pods alone, unless it gives devices back.
+        """
+        if isinstance(item, ResourceClaim):
+            for key in list(self._refused_with.get(item.name, ())):
+                self._queue.retry(key, now)
+        if not isinstance(item, ResourceClaim) or self._cache.devices.freed != freed:
+            self._queue.wake(Depends.DEVICES, now)
+
+    def refused(self, placed: PlacedPod) -> None:
+        """No node takes the pod: it is tried again when one of its own claims changes."""
+        self._no_longer_refused(placed.key)
+        if placed.devices:
+            names = tuple(name for name, _ in placed.devices if name is not None)
+            self._refused[placed.key] = names
+            for name in names:
+                self._refused_with.setdefault(name, {})[placed.key] = None
+
+    def _no_longer_refused(self, key: PodKey) -> None:
+        for name in self._refused.pop(key, ()):
+            users = self._refused_with[name]
+            del users[key]
+            if not users:
+                del self._refused_with[name]
 
     def listed(self, kind: ResourceKind, now: float) -> None:
         """Everything of a kind has been told."""
@@ -66,11 +98,17 @@ class PodDevices:
     def drop(self, key: PodKey) -> None:
         """The pod is no longer to be bound by us."""
         self._held.pop(key, None)
+        self._no_longer_refused(key)
 
     def written(self, result: BindResult, now: float) -> None:
         """Take over what the binder wrote, or read, so that it counts before the watch tells."""
         for claim in result.devices:
             self.put(claim, now)
+
+    def unwritten(self, result: BindResult, now: float) -> None:
+        """What was decided for the pod's claims is free again."""
+        if result.assignment.devices is not None:
+            self._queue.wake(Depends.DEVICES, now)
 
     def idle(self, placed: PlacedPod, decision: Decision) -> ResourceClaim | None:
         """A claim of a pod that found no node, whose devices are elsewhere, and which no other pod uses.

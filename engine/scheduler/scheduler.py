@@ -45,6 +45,7 @@ from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.scheduler.room import RoomMaker
+from engine.scheduler.telling import about, assigned, unschedulable_since
 from engine.scheduler.volumes import TIMEOUT_SECONDS, PodVolumes
 from engine.scheduler.waiters import Free
 from engine.state.cache import Cache
@@ -181,7 +182,7 @@ class Scheduler:
             self._unpromised(self._clock.now())
         except Exception:  # a fault of ours with one object must not cost all others their scheduler
             self._metrics.erred()
-            log.exception("taking in %s failed unexpectedly", _about(message))
+            log.exception("taking in %s failed unexpectedly", about(message))
 
     def _handle(self, message: Message) -> None:
         now = self._clock.now()
@@ -267,6 +268,7 @@ class Scheduler:
         if placed.phase not in (Phase.QUEUED, Phase.ASSUMED) and self._volumes.drop(key):
             self._binding.pop(key, None)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
+            self._devices.drop(key)
             self._queue.remove(key, now)
             if self._room is not None:
                 self._room.drop(key)
@@ -274,7 +276,7 @@ class Scheduler:
             if placed.shape is not shape or placed.devices != devices:  # perhaps its claims are made now
                 self._queue.wake_pod(key, now)
         elif key not in self._binding:
-            self._queue.add(key, placed.shape.priority, now, _unschedulable_since(pod))
+            self._queue.add(key, placed.shape.priority, now, unschedulable_since(pod))
 
     def _ours(self, pod: Pod) -> bool:
         return pod.spec.scheduler_name in self._names and not pod.spec.scheduling_gates
@@ -335,7 +337,7 @@ class Scheduler:
         for queued in self._queue.pods():
             placed = self._cache.pod(queued.key)
             if placed is not None and queued.waiting_since is None:
-                queued.waiting_since = _unschedulable_since(placed.pod)
+                queued.waiting_since = unschedulable_since(placed.pod)
 
     # What goes out
 
@@ -394,7 +396,7 @@ class Scheduler:
         self._moved(-1, placed.slot, now)
         self._unpromised(now)
         self._binding[queued.key] = _UnderWay(
-            queued, _assigned(placed, decision), began, self._clock.monotonic()
+            queued, assigned(placed, decision), began, self._clock.monotonic()
         )
         self._binder.submit(Assignment(queued.key, node, decision.volumes, decision.devices))
 
@@ -447,6 +449,7 @@ class Scheduler:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000
         self._queue.failed(queued, now, decision.helped_by, retry_at, decision.hint)
         self._volumes.refused(placed)
+        self._devices.refused(placed)
         if self._room is not None and decision.preemption is not None:
             idle = self._devices.idle(placed, decision)
             if idle is not None:
@@ -496,6 +499,7 @@ class Scheduler:
         self._cache.forget(key, devices=result.outcome is not Outcome.GAVE_UP)
         if held is None or held.slot < 0:
             self._moved(was_on, -1, now)
+        self._devices.unwritten(result, now)
         if result.outcome is Outcome.STOPPED:
             return
         log.info(
@@ -531,30 +535,3 @@ class Scheduler:
         ):
             return
         self._recorder.condition(pod.key, Condition("PodScheduled", "False", reason, message, utc(since)))
-
-
-def _about(message: Message) -> str:
-    """What a message is about, in a word or two."""
-    match message:
-        case Upserted(item) | Deleted(item):
-            return f"{type(item).__name__} {item.metadata.namespace}/{item.metadata.name}"
-        case RoomResult():
-            return f"room for {message.wanted.pod}"
-        case BindResult():
-            return f"the binding of {message.assignment.pod}"
-    return type(message).__name__
-
-
-def _unschedulable_since(pod: Pod) -> float | None:
-    """Since when the pod is known to be unschedulable: what an earlier run of ours wrote."""
-    condition = pod.condition("PodScheduled")
-    if condition is None or condition.status != "False" or condition.reason != "Unschedulable":
-        return None
-    return condition.last_transition_time.timestamp() if condition.last_transition_time else None
-
-
-def _assigned(placed: PlacedPod, decision: Decision) -> str:
-    message = f"Successfully assigned {placed.key} to {decision.node}"
-    if decision.opened:
-        message += f", falling back to {decision.opened}"
-    return message + (f"; by {', '.join(decision.rules)}" if decision.rules else "")

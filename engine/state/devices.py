@@ -37,6 +37,7 @@ class Devices:
 
     Attributes:
         unknown: What is not known yet, so that no pod with claims of devices can be placed; "" where all is.
+        freed: How often a device has become free.
         slice_changes: The slots of nodes whose own slices changed.
         shared_slices_version: Grows with every change of a slice that is not of one node.
         taken_changes: The slots of nodes of whose own devices some were taken or freed.
@@ -46,6 +47,7 @@ class Devices:
 
     def __init__(self, columns: Columns) -> None:
         self.unknown = ""
+        self.freed = 0
         self.slice_changes = ChangeLog()
         self.taken_changes = ChangeLog()
         self.shared_slices_version = 0
@@ -121,10 +123,11 @@ class Devices:
                 if not _news(known, item):
                     return False
                 self._claims[item.name] = item
+                # The new first, so that what was assumed rightly is not free in between.
+                self._hold(known.held if known is not None else frozenset(), item.held)
                 assumed = self._assumed.get(item.name)
                 if assumed is not None and (item.allocation is not None or assumed[1] != item.metadata.uid):
                     self._drop(item.name)
-                self._hold(known.held if known is not None else frozenset(), item.held)
                 return known is None or known.status != item.status or _leaving(known) != _leaving(item)
         return True
 
@@ -180,6 +183,7 @@ class Devices:
             self._taken[device] -= 1
             if not self._taken[device]:
                 del self._taken[device]
+                self.freed += 1
                 self._touch(device)
         for device in after - before:
             self._taken[device] += 1

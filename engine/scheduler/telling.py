@@ -1,0 +1,59 @@
+"""What people and other schedulers are told of a pod: events, its condition, and what an earlier run of ours wrote."""
+
+from __future__ import annotations
+
+from engine.binder import Recorder
+from engine.clock import utc
+from engine.cluster.protocol import ClusterEvent, EventType
+from engine.model.objects import Condition, Pod, PodKey
+from engine.placement import Decision
+from engine.state.pods import PlacedPod
+
+
+class Telling:
+    """Says it through a recorder, which neither waits nor says the same thing again and again."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def scheduled(self, key: PodKey, message: str, now: float) -> None:
+        """The pod is bound."""
+        self._recorder.event(ClusterEvent(key, EventType.NORMAL, "Scheduled", "Binding", message, utc(now)))
+
+    def unschedulable(self, pod: Pod, message: str, now: float, since: float) -> None:
+        """No node takes the pod, ``since`` when it was first found so: a restart reads that time."""
+        self._failed(pod, "Scheduling", message, now)
+        self._condition(pod, "Unschedulable", message, since)
+
+    def erred(self, pod: Pod, action: str, message: str, now: float) -> None:
+        """Something went wrong that is no lack of a node."""
+        self._failed(pod, action, message, now)
+        self._condition(pod, "SchedulerError", message, now)
+
+    def _failed(self, pod: Pod, action: str, message: str, now: float) -> None:
+        self._recorder.event(
+            ClusterEvent(pod.key, EventType.WARNING, "FailedScheduling", action, message, utc(now))
+        )
+
+    def _condition(self, pod: Pod, reason: str, message: str, since: float) -> None:
+        """Patched only on a change."""
+        current = pod.condition("PodScheduled")
+        told = ("False", reason, message)
+        if current is None or (current.status, current.reason, current.message) != told:
+            self._recorder.condition(pod.key, Condition("PodScheduled", *told, utc(since)))
+
+
+def unschedulable_since(pod: Pod) -> float | None:
+    """Since when the pod is known to be unschedulable: what an earlier run of ours wrote."""
+    condition = pod.condition("PodScheduled")
+    if condition is None or condition.status != "False" or condition.reason != "Unschedulable":
+        return None
+    return condition.last_transition_time.timestamp() if condition.last_transition_time else None
+
+
+def assigned(placed: PlacedPod, decision: Decision) -> str:
+    """What the event of a pod that got its node says."""
+    message = f"Successfully assigned {placed.key} to {decision.node}"
+    if decision.opened:
+        message += f", falling back to {decision.opened}"
+    return message + (f"; by {', '.join(decision.rules)}" if decision.rules else "")
