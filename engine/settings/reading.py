@@ -159,7 +159,14 @@ def _build(document: Document) -> tuple[Settings, list[_Trouble]]:
     settings: Settings = section(Settings, document.value, ())
     for name, low, high, below, above in (
         ("queue", "backoffInitial", "backoffMax", settings.queue.backoff_initial, settings.queue.backoff_max),
-        ("delays", "glance", "period", settings.delays.glance, settings.delays.period),
+        (
+            "delays",
+            "glance",
+            "period",
+            # Only files are glanced at.
+            settings.delays.glance if settings.delays.source == "files" else 0.0,
+            settings.delays.period,
+        ),
         (
             "leader",
             "renewDeadline",
