@@ -11,7 +11,7 @@ from engine.cluster.protocol import DEVICES, ResourceKind
 from engine.delay import DelaySource
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
-from engine.scheduler.scheduler import WATCHED
+from engine.scheduler.watched import WATCHED
 from engine.serving import Check, Health
 
 
@@ -99,12 +99,12 @@ class Running:
         return f"ended by themselves: {', '.join(dead)}; see the log" if dead else ""
 
     def _unlisted(self, kind: ResourceKind) -> str:
-        if kind in self.loop.scheduler.listed:
+        if kind in self.loop.scheduler.watched.listed:
             return ""
-        return self.loop.scheduler.trouble(kind) or "not listed yet"
+        return self.loop.scheduler.watched.trouble(kind) or "not listed yet"
 
     def _broken(self, kind: ResourceKind) -> str:
-        return self.loop.scheduler.trouble(kind)
+        return self.loop.scheduler.watched.trouble(kind)
 
     def _policies(self) -> str:
         return "" if self.policies.good else "the files have errors; the last good policies are in force"

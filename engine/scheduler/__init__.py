@@ -5,6 +5,7 @@ May import everything of the engine but ``engine.cli``.
 
 from engine.scheduler.inbox import DelaysChanged, PlanChanged
 from engine.scheduler.queue import SchedulingQueue
-from engine.scheduler.scheduler import Observer, Scheduler
+from engine.scheduler.scheduler import Scheduler
+from engine.scheduler.telling import Observer
 
 __all__ = ["DelaysChanged", "Observer", "PlanChanged", "Scheduler", "SchedulingQueue"]

@@ -36,7 +36,8 @@ from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.policies import PolicySource
 from engine.scheduler.queue import SchedulingQueue
-from engine.scheduler.scheduler import WATCHED, Scheduler
+from engine.scheduler.scheduler import Scheduler
+from engine.scheduler.watched import WATCHED
 from engine.settings import Settings
 from engine.state.cache import Cache
 
@@ -192,7 +193,7 @@ class Loop:
                 if not leading and standing is Standing.LEADING:
                     leading = True
                     self.scheduler.resume()
-                if not synced and self.scheduler.synced:
+                if not synced and self.scheduler.watched.synced:
                     synced = True
                     what = "scheduling" if leading else "ready to schedule"
                     log.info("in step with the cluster; %s pods of %s", what, self._names)
@@ -244,7 +245,7 @@ class Loop:
             handle(message)
 
     def _has_work(self) -> bool:
-        return self.scheduler.synced and self.scheduler.queue.active and self._may_decide()
+        return self.scheduler.watched.synced and self.scheduler.queue.active and self._may_decide()
 
     def _patience(self) -> float:
         due = self.scheduler.next_due()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from engine.binder import (
     Assignment,
@@ -20,13 +20,11 @@ from engine.binder import (
     RoomExecutor,
     RoomResult,
 )
-from engine.clock import Clock, utc
-from engine.cluster.protocol import DEVICES, STORAGE, ClusterEvent, EventType, ResourceKind
+from engine.clock import Clock
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
 from engine.constraints.protocol import Depends
 from engine.model.devices import DeviceObject
 from engine.model.objects import (
-    Condition,
     Namespace,
     Node,
     Pod,
@@ -41,44 +39,22 @@ from engine.model.requests import RequestError
 from engine.model.storage import StorageObject
 from engine.placement import VICTIMS_GOING, Decision, Placer, Preemption
 from engine.scheduler.devices import PodDevices
-from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged, about
 from engine.scheduler.metrics import UNMEASURED, Metrics
+from engine.scheduler.movements import Movements
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.scheduler.room import RoomMaker
-from engine.scheduler.telling import about, assigned, unschedulable_since
+from engine.scheduler.telling import Observer, Telling, assigned, unschedulable_since
 from engine.scheduler.volumes import TIMEOUT_SECONDS, PodVolumes
-from engine.scheduler.waiters import Free
+from engine.scheduler.watched import Watched
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.state.pods import Phase, PlacedPod
 
 log = logging.getLogger(__name__)
 
-WATCHED: Final = (
-    ResourceKind.NAMESPACES,
-    ResourceKind.SERVICES,
-    ResourceKind.REPLICATION_CONTROLLERS,
-    ResourceKind.REPLICA_SETS,
-    ResourceKind.STATEFUL_SETS,
-    ResourceKind.BUDGETS,
-    ResourceKind.NODES,
-    *STORAGE,
-    *DEVICES,
-    ResourceKind.PODS,
-)
-"""What is watched, in the order in which it is best told."""
 _TOLD: Final = (Outcome.REFUSED, Outcome.GAVE_UP, Outcome.NO_VOLUMES, Outcome.NO_DEVICES)
 """Outcomes of bindings of which whoever waits for the pod is told."""
-_NEEDED: Final = frozenset(WATCHED) - frozenset(STORAGE) - frozenset(DEVICES)
-"""What has to be known before anything is decided: only pods with claims need the rest."""
-
-
-class Observer(Protocol):
-    """Whoever wants to see every decision: explanations, metrics, the simulator's table."""
-
-    def decided(self, pod: PlacedPod, decision: Decision, now: float) -> None:
-        """A pod was placed, or not. Called before the decision is carried out."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +90,9 @@ class Scheduler:
         clearer: Makes room for pods of higher priority; without it nobody is ever taken away. Its results come back
             through `handle`.
         volume_timeout: How many seconds a pod waits for its claims to be bound.
+
+    Attributes:
+        watched: How far it is in step with the cluster; before it is, nothing is decided.
     """
 
     def __init__(
@@ -134,34 +113,19 @@ class Scheduler:
         self._placer = placer
         self._queue = queue
         self._binder = binder
-        self._recorder = recorder
+        self._telling = Telling(recorder)
         self._clock = clock
         self._names = frozenset(names)
         self._observer = observer
         self._metrics = metrics
-        self._synced: set[ResourceKind] = set()
-        self._trouble: dict[ResourceKind, str] = {}
+        self.watched = Watched()
         self._binding: dict[PodKey, _UnderWay] = {}
-        self._promises_seen = cache.nominations.dropped.version
+        self._movements = Movements(cache, queue, preempts=clearer is not None)
         self._devices = PodDevices(cache, queue)
         self._volumes = PodVolumes(cache, queue, binder, self._bound, volume_timeout)
         self._room: RoomMaker | None = None
         if clearer is not None:
             self._room = RoomMaker(cache, queue, clearer, recorder, lambda placed: self._ours(placed.pod))
-
-    @property
-    def synced(self) -> bool:
-        """Whether pods and nodes have been listed once; before that nothing is decided."""
-        return self._synced >= _NEEDED
-
-    @property
-    def listed(self) -> frozenset[ResourceKind]:
-        """What has been listed once."""
-        return frozenset(self._synced)
-
-    def trouble(self, kind: ResourceKind) -> str:
-        """Why what is known of a kind may be old, "" where it is not."""
-        return self._trouble.get(kind, "")
 
     @property
     def queue(self) -> SchedulingQueue:
@@ -179,7 +143,7 @@ class Scheduler:
         """Take in one message. Trouble with one object is logged and stops nothing else."""
         try:
             self._handle(message)
-            self._unpromised(self._clock.now())
+            self._movements.unpromised(self._clock.now())
         except Exception:  # a fault of ours with one object must not cost all others their scheduler
             self._metrics.erred()
             log.exception("taking in %s failed unexpectedly", about(message))
@@ -226,7 +190,7 @@ class Scheduler:
                 if self._room is not None:
                     self._room.ended(message, now)
             case Synced(kind):
-                self._synced.add(kind)
+                self.watched.list(kind)
                 self._volumes.listed(kind, now)
                 self._devices.listed(kind, now)
             case PlanChanged(plan):
@@ -238,12 +202,12 @@ class Scheduler:
                 self._metrics.delays_in_force(len(delays.names))
                 self._queue.wake(Depends.DELAY, now)
             case Trouble(kind, text):
-                self._trouble[kind] = text  # which the reflector has told
+                self.watched.fail(kind, text)  # which the reflector has told
                 self._volumes.troubled(kind, text, now)
                 self._devices.troubled(kind, text, now)
                 self._metrics.watching(kind, well=False)
             case Recovered(kind):
-                self._trouble.pop(kind, None)
+                self.watched.recover(kind)
                 self._metrics.watching(kind, well=True)
 
     def _pod(self, pod: Pod, now: float) -> None:
@@ -264,7 +228,7 @@ class Scheduler:
             or placed.shape is not shape  # other labels
             or was_leaving != (placed.phase is Phase.TERMINATING)  # no longer counted in a spread
         ):
-            self._moved(was_on, placed.slot, now)
+            self._movements.moved(was_on, placed.slot, now)
         if placed.phase not in (Phase.QUEUED, Phase.ASSUMED) and self._volumes.drop(key):
             self._binding.pop(key, None)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
@@ -292,7 +256,7 @@ class Scheduler:
         if self._room is not None:
             self._room.drop(pod.key)
             self._room.left(pod.key, now)
-        self._moved(was_on, -1, now)
+        self._movements.moved(was_on, -1, now)
 
     def _node(self, node: Node, now: float) -> None:
         try:
@@ -302,32 +266,7 @@ class Scheduler:
             return
         slot = self._cache.columns.slot(node.name)
         if changed and slot is not None:
-            self._queue.node_changed(slot, self._free(slot), now)
-
-    def _moved(self, left: int, came: int, now: float) -> None:
-        """A pod left a slot, or came to one (-1 for none), or is not what it was there."""
-        if left < 0 and came < 0:
-            return
-        self._queue.pods_moved(now)
-        if left >= 0:
-            self._queue.freed(left, self._free(left), now)
-        if came >= 0:
-            self._queue.filled(came, now)
-
-    def _free(self, slot: int) -> Free:
-        """What a node has free for pods of a priority, with what lower ones hold where those could be taken away."""
-        columns = self._cache.columns
-        cpu, memory = (columns.allocatable_pair[:, slot] - columns.used_pair[:, slot]).tolist()
-        pods = list(self._cache.pods_on(columns.names[slot])) if self._room is not None else []
-
-        def free(priority: int) -> tuple[int, int]:
-            lower = [one.requests for one in pods if one.shape.priority < priority]
-            return (
-                cpu + sum(requests.get("cpu", 0) for requests in lower),
-                memory + sum(requests.get("memory", 0) for requests in lower),
-            )
-
-        return free
+            self._movements.node_changed(slot, now)
 
     def resume(self) -> None:
         """Go on where another instance left off: pods that it found unschedulable have been waiting since then.
@@ -343,7 +282,7 @@ class Scheduler:
 
     def run_pass(self, limit: int) -> int:
         """Place up to ``limit`` pods. Returns how many were tried."""
-        if not self.synced:
+        if not self.watched.synced:
             return 0
         now = self._clock.now()
         self._volumes.expire(now)
@@ -393,23 +332,12 @@ class Scheduler:
             self._room.drop(queued.key)
         self._cache.assume(queued.key, node, decision.volumes, decision.devices)
         self._queue.placed(queued, now)
-        self._moved(-1, placed.slot, now)
-        self._unpromised(now)
+        self._movements.moved(-1, placed.slot, now)
+        self._movements.unpromised(now)
         self._binding[queued.key] = _UnderWay(
             queued, assigned(placed, decision), began, self._clock.monotonic()
         )
         self._binder.submit(Assignment(queued.key, node, decision.volumes, decision.devices))
-
-    def _unpromised(self, now: float) -> None:
-        """Promises that were taken back, or kept elsewhere, leave room."""
-        changes = self._cache.nominations.dropped
-        if changes.version == self._promises_seen:
-            return
-        slots = changes.since(self._promises_seen)
-        self._promises_seen = changes.version
-        for slot in range(self._cache.columns.size) if slots is None else slots:
-            if self._cache.columns.alive[slot]:
-                self._queue.freed(slot, self._free(slot), now)
 
     def _worth_trying(self, placed: PlacedPod, queued: QueuedPod, now: float) -> bool:
         """Whether what happened could help the pod, on a closer look."""
@@ -457,8 +385,7 @@ class Scheduler:
             self._room.begin(placed, decision.preemption, now)
         message = decision.message()
         since = now if queued.waiting_since is None else queued.waiting_since
-        self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
-        self._condition(placed.pod, "Unschedulable", message, since)
+        self._telling.unschedulable(placed.pod, message, now, since)
 
     def _erred(self, placed: PlacedPod, queued: QueuedPod, error: Exception, now: float) -> None:
         self._metrics.erred()
@@ -467,8 +394,7 @@ class Scheduler:
         self._cache.forget(queued.key)
         log.exception("placing pod %s failed unexpectedly", placed.key, extra={"pod": str(placed.key)})
         message = f"an internal error, which the scheduler's log has in full: {error!r}"
-        self._event(placed.key, EventType.WARNING, "FailedScheduling", "Scheduling", message, now)
-        self._condition(placed.pod, "SchedulerError", message, now)
+        self._telling.erred(placed.pod, "Scheduling", message, now)
         self._queue.again(queued, now)
 
     def _bound(self, result: BindResult, now: float) -> None:
@@ -491,14 +417,14 @@ class Scheduler:
             )
         if result.outcome is Outcome.BOUND:
             told = under_way.told if under_way is not None else ""
-            self._event(key, EventType.NORMAL, "Scheduled", "Binding", told, now)
+            self._telling.scheduled(key, told, now)
             return
         held = self._cache.pod(key)
         was_on = held.slot if held is not None else -1
         # What may have been written all the same stays taken until the claims, or the next try, tell.
         self._cache.forget(key, devices=result.outcome is not Outcome.GAVE_UP)
         if held is None or held.slot < 0:
-            self._moved(was_on, -1, now)
+            self._movements.moved(was_on, -1, now)
         self._devices.unwritten(result, now)
         if result.outcome is Outcome.STOPPED:
             return
@@ -514,24 +440,7 @@ class Scheduler:
             return
         if result.outcome in _TOLD:
             message = f"binding to {node} failed: {result.message}"
-            self._event(key, EventType.WARNING, "FailedScheduling", "Binding", message, now)
-            self._condition(placed.pod, "SchedulerError", message, now)
+            self._telling.erred(placed.pod, "Binding", message, now)
         # A pod that somebody else has, or that is gone, is queued too while the watch has not told us so: it is
         # taken out when it does, and until then the server refuses a second binding.
         self._queue.again(queued, now)
-
-    def _event(
-        self, key: PodKey, type_: EventType, reason: str, action: str, message: str, now: float
-    ) -> None:
-        self._recorder.event(ClusterEvent(key, type_, reason, action, message, utc(now)))
-
-    def _condition(self, pod: Pod, reason: str, message: str, since: float) -> None:
-        """Patched only on a change. Its time is when the pod was first found unschedulable: a restart reads it."""
-        current = pod.condition("PodScheduled")
-        if current is not None and (current.status, current.reason, current.message) == (
-            "False",
-            reason,
-            message,
-        ):
-            return
-        self._recorder.condition(pod.key, Condition("PodScheduled", "False", reason, message, utc(since)))

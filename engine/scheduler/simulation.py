@@ -13,7 +13,9 @@ from engine.delay import DelayMap
 from engine.placement import Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
 from engine.scheduler.queue import SchedulingQueue
-from engine.scheduler.scheduler import WATCHED, Observer, Scheduler
+from engine.scheduler.scheduler import Scheduler
+from engine.scheduler.telling import Observer
+from engine.scheduler.watched import WATCHED
 from engine.settings import Settings
 from engine.state.cache import Cache
 

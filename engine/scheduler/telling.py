@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from engine.binder import Recorder
 from engine.clock import utc
 from engine.cluster.protocol import ClusterEvent, EventType
 from engine.model.objects import Condition, Pod, PodKey
 from engine.placement import Decision
 from engine.state.pods import PlacedPod
+
+
+class Observer(Protocol):
+    """Whoever wants to see every decision: explanations, metrics, the simulator's table."""
+
+    def decided(self, pod: PlacedPod, decision: Decision, now: float) -> None:
+        """A pod was placed, or not. Called before the decision is carried out."""
+        ...
 
 
 class Telling:

@@ -19,7 +19,7 @@ from engine.clock import Clock
 from engine.cluster.protocol import ResourceKind
 from engine.placement import Decision
 from engine.placement.decision import NO_NODE, Refusals
-from engine.scheduler.scheduler import WATCHED
+from engine.scheduler.watched import WATCHED
 
 RULES_AT_MOST: Final = 1000
 """Statements of policies that refusals are counted for one by one; those of more are counted together."""

@@ -298,10 +298,10 @@ def test_nothing_is_decided_before_everything_is_known() -> None:
     world = World(node("e1"))
     world.cluster.add_pod(pod("p"))
     scheduler = world.simulation.scheduler
-    assert not scheduler.synced
+    assert not scheduler.watched.synced
     assert scheduler.run_pass(10) == 0
     world.until(1)
-    assert scheduler.synced
+    assert scheduler.watched.synced
 
 
 def test_the_same_run_twice_gives_the_same_places() -> None:
