@@ -21,7 +21,6 @@ MOST_LINES_OF_TESTS: Final = 600
 """Tables of cases may be longer than code."""
 LONGER: Final = {
     "engine/cluster/wire.py": "one table: each kind's way to the API's JSON and back",
-    "engine/placement/explanation.py": "one walk over a decision; its values are made in it and nowhere else",
     "engine/model/objects.py": "one value for each object of the API, which name one another",
 }
 """Modules that may be longer, and why they are not two."""
