@@ -163,7 +163,7 @@ def test_claims_of_a_template_never_share_a_device(devices: Devices) -> None:
     placed = part.nodes_of("p", 3)
     assert placed == {"a": 2, "b": 1}
     (waiting,) = [pod["metadata"]["name"] for pod in part.pods("p") if not pod["spec"].get("nodeName")]
-    assert "cannot allocate all claims" in part.refused(waiting)
+    part.refused(waiting, "cannot allocate all claims")
     bound = next(pod["metadata"]["name"] for pod in part.pods("p") if pod["spec"].get("nodeName"))
     part.delete_pod(bound)
     part.node_of(waiting)
@@ -251,7 +251,7 @@ def test_parts_of_a_device_share_its_amounts(devices: Devices) -> None:
     assert part.node_of("whole") == "a"
     assert devices.results("one") == [("gpu", "a", "whole")]
     devices.pod("half", "two")
-    assert "cannot allocate all claims" in part.refused("half")
+    part.refused("half", "cannot allocate all claims")
     part.delete_pod("whole")
     assert part.node_of("half") == "a"
 
@@ -283,7 +283,7 @@ def test_a_device_of_the_network_is_for_the_nodes_that_reach_it(devices: Devices
     assert part.node_of("p") == "c"
     assert devices.found("mine")["status"]["allocation"]["nodeSelector"] == selector
     devices.pod("q", "mine", affinity=part.only_on("a"))
-    assert "resourceclaim not available on the node" in part.refused("q")
+    part.refused("q", "resourceclaim not available on the node")
 
 
 def test_idle_devices_are_given_back_where_the_pod_cannot_go(devices: Devices) -> None:
@@ -330,4 +330,4 @@ def test_what_is_said_of_a_pod_that_cannot_have_devices(devices: Devices, claim:
     devices.claim("classless", {"name": "gpu", "exactly": {"deviceClassName": "none-such"}})
     devices.claim("nothing", devices.exactly('own.model == "other"'))
     devices.pod("p", claim)
-    assert said in devices.part.refused("p")
+    devices.part.refused("p", said)
