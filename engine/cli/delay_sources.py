@@ -69,7 +69,12 @@ def delay_source(
                 now=clock.monotonic,
             )
             return MeasuredSource(
-                probes, "delays of the probes", terms, on_trouble=on_trouble, make_map=probes.make_map
+                probes,
+                "delays of the probes",
+                terms,
+                on_trouble=on_trouble,
+                make_map=probes.make_map,
+                hurry=probes.hurry,
             )
     raise AssertionError(delays.source)
 

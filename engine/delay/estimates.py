@@ -11,7 +11,7 @@ row is granted only where it holds even if the estimate is as wrong as it may be
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,6 +78,7 @@ def with_estimates(
     targets: NDArray[np.int64],
     milliseconds: Milliseconds,
     coordinates: Mapping[str, Coordinate],
+    asked: Callable[[str], None] | None = None,
 ) -> DelayMap:
     """The map of what was measured and, elsewhere, of what coordinates say.
 
@@ -88,13 +89,13 @@ def with_estimates(
         milliseconds: Shape (m,), measured.
         coordinates: By name; an endpoint without one has no estimates, and one without any measurement none either:
             nothing says that it can be reached.
+        asked: Told the name of each row that somebody looks at, by any thread.
     """
     places = Places.of(names, coordinates)
     errors = _errors(places, origins, targets, milliseconds, len(names))
     own = origins != targets
-    rows = _Estimated(
-        SparseRows(len(names), origins[own], targets[own], milliseconds[own]), places, errors, len(names)
-    )
+    sparse = SparseRows(len(names), origins[own], targets[own], milliseconds[own])
+    rows = _Estimated(sparse, places, errors, tuple(names), asked)
     version = digest(names, origins, targets, milliseconds, places.vectors, places.heights, errors)
     return DelayMap(names, rows, version)
 
@@ -121,18 +122,28 @@ def _errors(
 class _Estimated(Rows):
     """Measured entries of a sparse table over estimated ones."""
 
-    __slots__ = ("_cache", "_errors", "_lock", "_measured", "_places", "_room", "_size")
+    __slots__ = ("_asked", "_cache", "_errors", "_lock", "_measured", "_names", "_places", "_room")
 
-    def __init__(self, measured: SparseRows, places: Places, errors: NDArray[np.float64], size: int) -> None:
+    def __init__(
+        self,
+        measured: SparseRows,
+        places: Places,
+        errors: NDArray[np.float64],
+        names: tuple[str, ...],
+        asked: Callable[[str], None] | None,
+    ) -> None:
         self._measured = measured
         self._places = places
         self._errors = errors
-        self._size = size
+        self._names = names
+        self._asked = asked
         self._cache: dict[int, tuple[Milliseconds, Milliseconds]] = {}
-        self._room = max(8, _CACHE_BYTES // max(16 * size, 1))
+        self._room = max(8, _CACHE_BYTES // max(16 * len(names), 1))
         self._lock = threading.Lock()
 
     def row(self, origin: int) -> Milliseconds:
+        if self._asked is not None:
+            self._asked(self._names[origin])
         return self._both(origin)[0]
 
     def errors(self, origin: int) -> Milliseconds:

@@ -102,6 +102,7 @@ class MeasuredSource:
         terms: How.
         on_trouble: Called once for each change for the worse.
         make_map: Makes the map of what was measured.
+        hurry: Asked each time, with the map in force, whether to ask the source before the period is over.
     """
 
     steady: Final = False
@@ -114,6 +115,7 @@ class MeasuredSource:
         *,
         on_trouble: Callable[[DelayTrouble], None] | None = None,
         make_map: MakeMap = plain,
+        hurry: Callable[[float, DelayMap], bool] | None = None,
     ) -> None:
         self.trouble: str | None = None
         self.doubts: Sequence[str] = ()
@@ -122,6 +124,7 @@ class MeasuredSource:
         self._terms = terms
         self._on_trouble = on_trouble
         self._make_map = make_map
+        self._hurry = hurry
         self._smoother = Smoother(terms.window, terms.percentile, terms.max_age)
         self._held: _Held | None = None
         self._due = float("-inf")
@@ -139,7 +142,9 @@ class MeasuredSource:
 
     def refresh(self, now: float) -> DelayMap | None:
         """Ask where it is time to, and make a new map where something has changed or grown too old."""
-        if now >= self._due:
+        held = self._held
+        early = held is not None and self._hurry is not None and self._hurry(now, held.map)
+        if early or now >= self._due:
             try:
                 told = self._fetch()
             except NotYet:

@@ -6,6 +6,8 @@ a nonce of ours, so nobody else can give it, nor give an old one again.
 
 from __future__ import annotations
 
+import logging
+import math
 import secrets
 import socket
 import time
@@ -19,6 +21,7 @@ from engine.delay.doubts import UNREADABLE, Doubts
 from engine.delay.estimates import with_estimates
 from engine.delay.map import MAX_MS, DelayMap
 from engine.delay.measured import Measurements, SourceError
+from engine.delay.short_lists import ShortLists
 from engine.delay.smoothing import Smoothed
 from engine.delay.values import name_complaint
 from engine.delay.web import Web
@@ -27,15 +30,20 @@ from engine.probe.state import (
     CODE_HEADER,
     FORMAT_VERSION,
     MEASURE_PATH,
+    REQUEST_PATH,
     STATE_PATH,
     ProbeState,
     decode_state,
 )
 from engine.probe.vivaldi import Coordinate
 
+log = logging.getLogger(__name__)
+
 _AT_ONCE: Final = 16
 """Probes that are asked at once: a thousand that answer in 20 ms take a bit more than a second."""
 _MOST_BYTES: Final = 8 * 2**20
+_OUTCOME_SECONDS: Final = 2.0
+"""From a request for measurements to the scrape that has them."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -94,6 +102,8 @@ class Probes:
         self._now = now
         self._places: dict[str, tuple[float, Coordinate]] = {}
         self._hosts: dict[str, str] = {}
+        self._lists = ShortLists(max_age)
+        self._outcome_at = math.inf
         self._place = f"{service[0]}:{service[1]}"
         self._web = Web(
             f"http://{self._place}", timeout=timeout, attempts=1, most=_MOST_BYTES, connections=4 * _AT_ONCE
@@ -134,9 +144,32 @@ class Probes:
             if now - moment <= self._max_age
         }
         coordinates: Mapping[str, Coordinate] = {name: place for name, (_, place) in self._places.items()}
+        asked = self._lists.ask
         return with_estimates(
-            smoothed.names, smoothed.origins, smoothed.targets, smoothed.milliseconds, coordinates
+            smoothed.names, smoothed.origins, smoothed.targets, smoothed.milliseconds, coordinates, asked
         )
+
+    def hurry(self, now: float, delays: DelayMap) -> bool:
+        """Have measured what limits ask about, where there are only estimates (`engine.delay.short_lists`).
+
+        Args:
+            now: Seconds, by the clock of this source.
+            delays: The map in force.
+
+        Returns:
+            Whether measurements that were requested should have come in by now, so that it is time to ask.
+        """
+        lists = [(origin, self._lists.make(origin, now, delays)) for origin in self._lists.due(now)]
+        lists = [(origin, nodes) for origin, nodes in lists if nodes and origin in self._hosts]
+        if lists:
+            with ThreadPoolExecutor(min(_AT_ONCE, len(lists))) as pool:
+                sent = list(pool.map(lambda one: self._request(*one), lists))
+            if any(sent):
+                self._outcome_at = now + _OUTCOME_SECONDS
+        if now < self._outcome_at:
+            return False
+        self._outcome_at = math.inf
+        return True
 
     def confirm(self, origin: str, target: str) -> list[float]:
         """Have one probe measure to another now, for who wants to be sure.
@@ -150,15 +183,24 @@ class Probes:
         host = self._hosts.get(origin)
         if host is None:
             raise SourceError(f"{self._place}: no probe on {origin} has answered lately")
-        keys, nonce, moment = self._read_keys(), secrets.token_hex(16), f"{time.time():.3f}"
-        code = keys.sign(b"measure", target.encode(), moment.encode(), nonce.encode()).hex()
-        fields = {"node": target, "moment": moment, "nonce": nonce, "code": code}
+        keys = self._read_keys()
+        fields, nonce = _signed_question(keys, MEASURE_PATH, target)
         base = self._base(host)
         body = self._signed(base, MEASURE_PATH, fields, nonce, keys)
         try:
             return _decode_samples(body).samples
         except UNREADABLE as error:
             raise SourceError(f"{base}{MEASURE_PATH}: {error}") from None
+
+    def _request(self, origin: str, nodes: list[str]) -> bool:
+        try:
+            keys = self._read_keys()
+            fields, nonce = _signed_question(keys, REQUEST_PATH, ",".join(nodes))
+            self._signed(self._base(self._hosts[origin]), REQUEST_PATH, fields, nonce, keys)
+        except SourceError as error:
+            log.debug("%s", error)  # which the next scrape will tell, too
+            return False
+        return True
 
     def _read_keys(self) -> Keys:
         try:
@@ -232,3 +274,10 @@ class Probes:
                 del known[node]
                 self._hosts.pop(node, None)
         return Measurements(origins, targets, milliseconds, ages, doubts.sentences())
+
+
+def _signed_question(keys: Keys, path: str, node: str) -> tuple[dict[str, str], str]:
+    """The query of a request that only who has the key may make, and the number that is used once in it."""
+    nonce, moment = secrets.token_hex(16), f"{time.time():.3f}"
+    code = keys.sign(path.encode(), node.encode(), moment.encode(), nonce.encode()).hex()
+    return {"node": node, "moment": moment, "nonce": nonce, "code": code}, nonce

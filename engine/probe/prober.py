@@ -31,8 +31,6 @@ _UDP_AGAIN: Final = 10
 _SAMPLES: Final = 3
 _NONCES: Final = 65_536
 _NEVER: Final = float("inf")
-_OTHERS: Final = 2
-"""Members that are no neighbours and are measured once a period: they tie the coordinates of the whole together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,7 @@ class Terms:
 
     Attributes:
         neighbours: To how many others it measures all the time.
+        others: To how many more once in each period, others each time: they tie the coordinates of the whole together.
         period: Seconds from one measurement of a neighbour to the next.
         timeout: Seconds after which a ping is lost.
         skew: Seconds by which two nodes' clocks may differ.
@@ -54,6 +53,7 @@ class Terms:
     skew: float = 60.0
     keep: float = 300.0
     seed: int = 0
+    others: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Prober:
                 peer.due = now + self._random.uniform(0, min(1.0, self._terms.period))
         if now >= self._others_due:
             self._others_due = now + self._again()
-            for _ in range(_OTHERS):
+            for _ in range(self._terms.others):
                 other = self.members.another()
                 if other is not None:
                     self._peers.setdefault(other, _Peer(now)).due = now

@@ -2,7 +2,7 @@
 
 Everybody may read the state: it holds names of nodes and how far they are apart. Who sends a nonce with the question
 gets the answer signed, and knows that it is ours and of now. A measurement makes the probe send packets, so only who
-has the key may ask for one.
+has the key may ask for one: for its outcome (/measure), or for several that the state will show (/request).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from engine.probe.keys import Keys
 from engine.probe.sockets import ListenError, Sockets, reason_of
-from engine.probe.state import CODE_HEADER, MEASURE_PATH, STATE_PATH, encode
+from engine.probe.state import CODE_HEADER, MEASURE_PATH, REQUEST_PATH, STATE_PATH, encode
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ _SKEW_SECONDS: Final = 60.0
 _NONCES: Final = 10_000
 _LONGEST: Final = 128
 """Characters of a nonce or code."""
+
+MOST_REQUESTED: Final = 64
+"""Nodes that one request may name; a path and query have to stay below 64 KiB."""
 
 _Answer = tuple[HTTPStatus, bytes, bytes]
 """Status, body, and what is signed with it (b"" for nothing)."""
@@ -79,20 +82,20 @@ class StateServer:
         if parts.path == STATE_PATH:
             nonce = fields.get("nonce", "")[:_LONGEST]
             return HTTPStatus.OK, encode(self._sockets.state()), nonce.encode()
-        if parts.path == MEASURE_PATH:
-            return self._measure(fields)
+        if parts.path in (MEASURE_PATH, REQUEST_PATH):
+            return self._measure(parts.path, fields)
         if parts.path == "/healthz":
             dead = self._sockets.dead()
             if dead:
                 return HTTPStatus.SERVICE_UNAVAILABLE, f"ended: {', '.join(dead)}\n".encode(), b""
             return HTTPStatus.OK, b"ok\n", b""
-        return HTTPStatus.NOT_FOUND, b"no such path; there are /state, /measure, /healthz\n", b""
+        return HTTPStatus.NOT_FOUND, b"no such path; there are /state, /measure, /request, /healthz\n", b""
 
     def sign(self, nonce: bytes, body: bytes) -> str:
         """The code of an answer, for its header."""
         return self._keys.sign(b"answer", nonce, body).hex()
 
-    def _measure(self, fields: dict[str, str]) -> _Answer:
+    def _measure(self, path: str, fields: dict[str, str]) -> _Answer:
         node, moment, nonce = (fields.get(name, "") for name in ("node", "moment", "nonce"))
         code = fields.get("code", "")[:_LONGEST]
         refused = HTTPStatus.FORBIDDEN, b"not signed with the probes' key\n", b""
@@ -100,10 +103,13 @@ class StateServer:
             given, when = bytes.fromhex(code), float(moment)
         except ValueError:
             return refused
-        if not self._keys.verify(given, b"measure", node.encode(), moment.encode(), nonce.encode()):
+        if not self._keys.verify(given, path.encode(), node.encode(), moment.encode(), nonce.encode()):
             return refused
         if not math.isfinite(when) or abs(when - time.time()) > _SKEW_SECONDS or not self._fresh(nonce):
             return HTTPStatus.FORBIDDEN, b"too old, or asked before\n", b""
+        if path == REQUEST_PATH:
+            known = self._sockets.request(node.split(",")[:MOST_REQUESTED])
+            return HTTPStatus.OK, encode({"known": known}), nonce.encode()
         samples = self._sockets.measure(node, _SAMPLES, _MEASURE_SECONDS)
         if samples is None:
             return HTTPStatus.NOT_FOUND, b"no probe on that node is known\n", b""

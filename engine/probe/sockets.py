@@ -146,6 +146,16 @@ class Sockets:
                         break
         return found
 
+    def request(self, nodes: list[str]) -> int:
+        """Measure to some nodes as soon as can be, without waiting; `state` has what comes of it.
+
+        Returns:
+            On how many of them a probe is known.
+        """
+        with self._changed:
+            now = time.monotonic()
+            return sum([self.prober.measure(node, now) for node in nodes])
+
     # Threads
 
     def _tick(self) -> None:

@@ -11,6 +11,7 @@ from engine.probe.vivaldi import Coordinate
 FORMAT_VERSION: Final = 1
 STATE_PATH: Final = "/state"
 MEASURE_PATH: Final = "/measure"
+REQUEST_PATH: Final = "/request"
 CODE_HEADER: Final = "X-Berth-Code"
 """The header of an answer that is signed, in hexadecimal."""
 

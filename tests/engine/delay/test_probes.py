@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from engine.delay import MeasuredSource, SourceError, Terms
+from engine.delay import DelayMap, MeasuredSource, SourceError, Terms
 from engine.delay.probes import Probes
 from engine.probe.keys import KeyFileError, Keys
 from engine.probe.state import CODE_HEADER, PeerState, Place, ProbeState, encode
 from tests.engine.cluster.scripted import CLOSE, Request, ScriptedServer, Step, answer
-from tests.engine.probe.loopback import KEYS, probes
+from tests.engine.probe.loopback import ASKED, KEYS, probes
 
 LAST = {"Connection": "close"}
 """As the probes' own server, which answers once a connection."""
@@ -203,3 +203,52 @@ def test_real_probes_on_loopback() -> None:
         assert len(samples.confirm("n0", "n1")) == 3
         with pytest.raises(SourceError, match="no probe on that node is known"):
             samples.confirm("n0", "nowhere")
+
+
+def test_what_a_limit_asks_about_is_measured_at_once() -> None:
+    """Three probes in a row of which the ends have only estimates, until somebody looks at them."""
+    with probes(3, terms=ASKED) as (a, b, c):
+        servers = {probe.host: probe for probe in (a, b, c)}
+        for one, other in ((a, b), (b, a), (b, c), (c, b)):
+            for _ in range(3):
+                assert one.sockets.measure(other.node, 1, 20.0)
+        now = 1000.0
+        fetch = ByHost({host: probe.server.port for host, probe in servers.items()}, lambda: now)
+        source = MeasuredSource(
+            fetch, "delays of the probes", Terms(), make_map=fetch.make_map, hurry=fetch.hurry
+        )
+        first = source.refresh(now)
+        assert first is not None
+        now = 1001.0
+        assert source.refresh(now) is None
+        before = a.sockets.state().counts["pongs"]
+        assert errors_of(first, "n0")["n2"] > 0
+        first.row("n0")  # as a limit does
+        now = 1002.0
+        source.refresh(now)
+        with a.sockets._changed:
+            assert a.sockets._changed.wait_for(lambda: a.prober.samples("n2")[0] > 0, 20.0)
+        now = 1003.0
+        assert source.refresh(now) is None, "the outcome is not waited for, and not asked for too soon"
+        now = 1004.5
+        second = source.refresh(now)
+        assert second is not None, "long before the period is over"
+        assert errors_of(second, "n0")["n2"] == 0
+        assert a.sockets.state().counts["pongs"] > before
+
+
+def errors_of(delays: DelayMap, origin: str) -> dict[str, float]:
+    errors = delays.errors(origin)
+    assert errors is not None
+    return dict(zip(delays.names, errors.tolist(), strict=True))
+
+
+class ByHost(Probes):
+    """Each probe has a port of its own here, where a Service has one for all."""
+
+    def __init__(self, ports: dict[str, int], now: Callable[[], float]) -> None:
+        super().__init__(("probes", 1), lambda: KEYS, 300.0, 20.0, resolve=lambda *_: sorted(ports), now=now)
+        self._ports = ports
+
+    def _base(self, address: str) -> str:
+        return f"http://{address}:{self._ports[address]}"

@@ -15,6 +15,8 @@ from engine.probe.sockets import Sockets
 
 KEYS = Keys([b"0123456789abcdef"])
 QUICK = Terms(neighbours=3, period=0.5, timeout=0.5)
+ASKED = Terms(neighbours=0, others=0, period=3600)
+"""Measures on request only."""
 SLOW = Terms(neighbours=3, period=3600, timeout=0.1)
 """Measures at the start and then on request only."""
 

@@ -35,9 +35,9 @@ def get(probe: Probe, path: str, **fields: str) -> tuple[int, bytes, str | None]
             return error.code, error.read(), error.headers[CODE_HEADER]
 
 
-def signed(keys: Keys, node: str, moment: float, nonce: str) -> dict[str, str]:
+def signed(keys: Keys, node: str, moment: float, nonce: str, path: bytes = b"/measure") -> dict[str, str]:
     text = f"{moment:.3f}"
-    code = keys.sign(b"measure", node.encode(), text.encode(), nonce.encode()).hex()
+    code = keys.sign(path, node.encode(), text.encode(), nonce.encode()).hex()
     return {"node": node, "moment": text, "nonce": nonce, "code": code}
 
 
@@ -62,7 +62,7 @@ def test_without_a_nonce_it_is_for_people(pair: list[Probe]) -> None:
 
 def test_health_and_what_there_is_not(pair: list[Probe]) -> None:
     assert get(pair[0], "/healthz")[:2] == (200, b"ok\n")
-    assert get(pair[0], "/") == (404, b"no such path; there are /state, /measure, /healthz\n", None)
+    assert get(pair[0], "/") == (404, b"no such path; there are /state, /measure, /request, /healthz\n", None)
 
 
 def test_a_measurement_for_who_has_the_key(pair: list[Probe]) -> None:
@@ -99,3 +99,13 @@ def test_no_measurement_at_another_time_or_to_nobody(pair: list[Probe]) -> None:
     assert get(pair[0], "/measure", **old)[:2] == (403, b"too old, or asked before\n")
     nobody = signed(KEYS, "n7", time.time(), "nobody")
     assert get(pair[0], "/measure", **nobody)[:2] == (404, b"no probe on that node is known\n")
+
+
+def test_a_request_is_answered_at_once_and_the_state_shows_what_came_of_it(pair: list[Probe]) -> None:
+    before = pair[0].sockets.state().peers[0].count
+    fields = signed(KEYS, "n1,n7", time.time(), "request", b"/request")
+    status, body, _ = get(pair[0], "/request", **fields)
+    assert (status, json.loads(body)) == (200, {"known": 1})
+    with pair[0].sockets._changed:
+        assert pair[0].sockets._changed.wait_for(lambda: pair[0].prober.samples("n1")[0] > before, 20.0)
+    assert get(pair[0], "/measure", **signed(KEYS, "n1", time.time(), "p", b"/request"))[0] == 403
