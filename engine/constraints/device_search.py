@@ -251,7 +251,12 @@ class _Search:
         self._steps = 0
 
     def run(self) -> Solution | None:
-        return self._found if self._request(0, 0) else None
+        try:
+            return self._found if self._request(0, 0) else None
+        except RecursionError:  # each device is one step down
+            raise SearchError(
+                "gave up trying to allocate devices, the pod's claims ask for too many"
+            ) from None
 
     def _request(self, claim: int, request: int) -> bool:
         """Whether everything from a request on can be fulfilled."""

@@ -312,6 +312,14 @@ def test_too_many_devices_for_one_claim() -> None:
     assert case.why("n1") == "number of requested devices 33 exceeds the claim limit of 32"
 
 
+def test_claims_of_more_devices_than_anybody_has_are_given_up() -> None:
+    """Forty claims of thirty devices each."""
+    claims = [make.claim(f"c{number}", make.exactly(count=30)) for number in range(40)]
+    assert Case(world(make.gpus("n1", 1200)), *claims).why("n1") == (
+        "gave up trying to allocate devices, the pod's claims ask for too many"
+    )
+
+
 def test_a_search_without_end_is_given_up() -> None:
     """Twenty devices of which no eleven are of one model, in two requests: more ways than anybody tries."""
     devices = (make.device(f"d{index}", {"model": f"m{index % 10}", "index": index}) for index in range(30))
