@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from engine.cli.inputs import fail
-from engine.clock import Clock
-from engine.delay import DelayFileSource, DelaySource, DelayTrouble, MeasuredSource, NodeAddresses, Terms
+from engine.clock import Clock, SystemClock
+from engine.delay import (
+    DelayFileError,
+    DelayFileSource,
+    DelayMap,
+    DelaySource,
+    DelayTrouble,
+    MeasuredSource,
+    NodeAddresses,
+    Terms,
+)
 from engine.delay.goldpinger import Goldpinger
 from engine.delay.probes import Probes
 from engine.delay.prometheus import Prometheus
 from engine.delay.web import Web
+from engine.model.objects import Node
 from engine.probe.keys import Keys
 from engine.settings import DelaySettings, Settings
 
@@ -77,6 +87,34 @@ def delay_source(
                 hurry=probes.hurry,
             )
     raise AssertionError(delays.source)
+
+
+def asked_once(source: DelaySource, now: float) -> DelayMap:
+    """What a source says now, or an exit with why it says nothing."""
+    try:
+        delays = source.open(now)
+    except DelayFileError as error:
+        fail(str(error))
+    if delays is None:
+        delays = source.refresh(now)
+        if source.trouble is not None:
+            fail(source.trouble)
+    return delays if delays is not None else DelayMap.empty()
+
+
+def learn(addresses: NodeAddresses, nodes: Iterable[Node]) -> None:
+    """Tell the addresses of nodes that are all there are."""
+    for node in nodes:
+        addresses.put(node.name, [one.address for one in node.status.addresses or ()])
+    addresses.complete = True
+
+
+def known_delays(settings: Settings, nodes: Iterable[Node]) -> DelayMap | None:
+    """What the source that the settings name measures now; None where they name files."""
+    addresses, clock = NodeAddresses(), SystemClock()
+    learn(addresses, nodes)
+    source = delay_source(settings, (), addresses, clock)
+    return None if source is None else asked_once(source, clock.monotonic())
 
 
 def _web(url: str, delays: DelaySettings) -> Web:

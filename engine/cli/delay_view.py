@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.cli.delay_sources import delay_source
+from engine.cli.delay_sources import asked_once, delay_source, learn
 from engine.cli.inputs import fail, read_settings
 from engine.cli.kept_fields import KINDS
 from engine.cli.known_cluster import ClusterFileError, Objects, read_cluster, read_files
 from engine.cli.live import connected, live_progress, reached
 from engine.clock import SystemClock
 from engine.compile.origins import Origins
-from engine.delay import DelayFileError, DelayMap, DelaySource, NodeAddresses, check_names
+from engine.delay import DelayMap, DelaySource, NodeAddresses, check_names
 from engine.delay.map import Milliseconds
 from engine.suggest import suggestion
 
@@ -86,30 +86,15 @@ def look(asked: Asked) -> View:
     if source is None:
         fail("no source of delays; give --delays FILE, or --settings with delays.source")
     objects = _objects(asked, needed=settings.delays.source in ("goldpinger", "prometheus"))
-    if objects is not None:
-        for node in objects.of("Node"):
-            addresses.put(node.metadata.name, [one.address for one in node.status.addresses or ()])
-    addresses.complete = True
+    learn(addresses, objects.of("Node") if objects is not None else ())
     now = clock.monotonic()
-    delays = _opened(source, now)
+    delays = asked_once(source, now)
     doubts = [*delays.warnings, *source.doubts]
     if objects is not None:
         doubts += [*objects.notes, *check_names(delays, sorted(addresses.names()))]
     shown = ", ".join(str(path) for path in asked.files) if source.steady else source.name
     here = None if asked.origin is None else _from_here(asked, asked.origin, delays, source, objects, now)
     return View(shown, delays, source, now, tuple(doubts), here)
-
-
-def _opened(source: DelaySource, now: float) -> DelayMap:
-    try:
-        delays = source.open(now)
-    except DelayFileError as error:
-        fail(str(error))
-    if delays is None:
-        delays = source.refresh(now)
-        if source.trouble is not None:
-            fail(source.trouble)
-    return delays if delays is not None else DelayMap.empty()
 
 
 def _objects(asked: Asked, needed: bool) -> Objects | None:

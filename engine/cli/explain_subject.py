@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import structs
 
+from engine.cli.delay_sources import known_delays
 from engine.cli.inputs import fail, plan_of, read_delays
 from engine.cli.known_cluster import ClusterFileError, Objects, read_cluster, read_files
 from engine.cli.live import connected, live_progress, reached
@@ -81,6 +82,8 @@ def from_cluster(
             objects = read_cluster(cluster, listens)
     finally:
         cluster.close()
+    if delay_map is None:
+        delay_map = known_delays(settings, objects.of("Node"))
     return _world(objects, plan, delay_map, settings, time.time())
 
 

@@ -28,6 +28,7 @@ class Berth:
     Attributes:
         process: Its process.
         policies: Its policy file, to be changed.
+        settings: Its settings file.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Berth:
         if not self.policies.exists():
             self.policies.write_text(policies)
         chosen = {"server": {"address": "127.0.0.1:0"}, **(settings or {})}
-        file = folder / f"{name}.settings.yaml"
+        self.settings = file = folder / f"{name}.settings.yaml"
         file.write_text(yaml.safe_dump(chosen))
         command: list[str | Path] = [Path(sys.executable).with_name("berth"), "run"]
         command += ["--policies", self.policies, "--settings", file]

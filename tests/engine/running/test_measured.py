@@ -6,11 +6,13 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.controlplane import ControlPlane, make_node, make_pod
+from tests.engine.cli.berth import run
 from tests.engine.running.berth import Start
 from tests.engine.running.test_files import SCHEDULER, near, place
 
@@ -60,7 +62,7 @@ def goldpinger() -> Iterator[Goldpinger]:
 
 
 def test_pods_go_by_what_is_measured_and_nowhere_when_that_is_too_old(
-    empty_control_plane: ControlPlane, start: Start, goldpinger: Goldpinger
+    empty_control_plane: ControlPlane, start: Start, goldpinger: Goldpinger, tmp_path: Path
 ) -> None:
     plane = empty_control_plane
     nodes = [make_node(name, unschedulable=name == "source") for name in ADDRESSES]
@@ -101,6 +103,14 @@ def test_pods_go_by_what_is_measured_and_nowhere_when_that_is_too_old(
     goldpinger.silent = False
     berth.wait_for("the delays of Goldpinger are good again")
     plane.eventually(lambda: plane.pod("late")["spec"].get("nodeName") == "right", "placed after all")
+
+    # The other commands ask the same source, and read the nodes' addresses from the cluster.
+    live: list[str | Path] = ["--kubeconfig", plane.kubeconfig, "--settings", berth.settings]
+    shown = json.loads(run(["delays", *live, "--from", "source", "--format", "json"], tmp_path).stdout)
+    assert {one["name"]: one["ms"] for one in shown["to"]} == {"left": 40.0, "right": 4.0}
+    explained = run(["explain", "late", *live, "--policies", berth.policies], tmp_path)
+    assert explained.exit_code == 0, explained.output
+    assert "40ms" in explained.stdout.replace(" ", ""), explained.stdout
 
 
 _numbers = iter(range(1000))
