@@ -6,7 +6,7 @@ unmeasured, so that a limit on it refuses the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -183,6 +183,20 @@ class MeasuredSource:
             row[there[mine]] = np.fmin(row[there[mine]], smoothed.moments[mine])
         row[position] = np.nan
         return now - row
+
+    def contacts(self, now: float) -> Mapping[str, float] | None:
+        """Seconds since each endpoint answered another one."""
+        held = self._held
+        if held is None:
+            return None
+        smoothed = held.smoothed
+        latest = np.full(len(smoothed.names), -np.inf)
+        np.maximum.at(latest, smoothed.targets, smoothed.moments)
+        return {
+            name: now - moment
+            for name, moment in zip(smoothed.names, latest.tolist(), strict=True)
+            if moment != -np.inf
+        }
 
     def _take(self, now: float) -> DelayMap | None:
         smoothed = self._smoother.smoothed(now)

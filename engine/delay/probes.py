@@ -78,9 +78,7 @@ class Probes:
         now: Seconds of a clock that never goes back.
 
     Attributes:
-        heard: When each node's probe answered last, by ``now``.
-        reached: For each node, when any other measured to it last, by ``now``: whether it can be reached is not for
-            the delays to say.
+        heard: When each node's probe answered us last, by ``now``.
     """
 
     def __init__(
@@ -94,7 +92,6 @@ class Probes:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.heard: dict[str, float] = {}
-        self.reached: dict[str, float] = {}
         self._service = service
         self._keys = keys
         self._max_age = max_age
@@ -264,15 +261,13 @@ class Probes:
                 if not (0 <= peer.ms <= MAX_MS and peer.age >= 0) or name_complaint(peer.node):
                     doubts.add("values that are no delays", f"{node} to {peer.node}: {peer.ms}")
                     continue
-                self.reached[peer.node] = max(self.reached.get(peer.node, float("-inf")), now - peer.age)
                 origins.append(node)
                 targets.append(peer.node)
                 milliseconds.append(peer.ms)
                 ages.append(peer.age)
-        for known in (self.heard, self.reached):
-            for node in [node for node, moment in known.items() if now - moment > 10 * self._max_age]:
-                del known[node]
-                self._hosts.pop(node, None)
+        for node in [node for node, moment in self.heard.items() if now - moment > 10 * self._max_age]:
+            del self.heard[node]
+            self._hosts.pop(node, None)
         return Measurements(origins, targets, milliseconds, ages, doubts.sentences())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,6 +62,17 @@ class DelaySource(Protocol):
         Returns:
             Shape of the map's row; NaN where nothing was measured. None where the source knows no ages (files), or
             the map does not know ``origin``.
+        """
+        ...
+
+    def contacts(self, now: float) -> Mapping[str, float] | None:
+        """Seconds since each endpoint answered another one: whether it can be reached, whatever the delay.
+
+        An endpoint that is not there has answered nobody for as long as values count. A cut link between the scheduler
+        and a site does not show here as long as anybody who measures there can be asked.
+
+        Returns:
+            By name; None where the source cannot know (files).
         """
         ...
 

@@ -121,6 +121,10 @@ class DelayFileSource:
         """None: a file holds until it is changed."""
         return
 
+    def contacts(self, now: float) -> None:  # noqa: ARG002  (the protocol's)
+        """None: a file does not say who is there."""
+        return
+
     def _report(self, message: str) -> None:
         if message == self.trouble:
             return

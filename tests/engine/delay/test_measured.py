@@ -153,3 +153,16 @@ def test_a_source_that_needs_to_know_the_nodes_is_asked_again_soon(
     made, script = source(NotYet(), NotYet(), one(5))
     assert [made.refresh(now) is not None for now in (0.0, 0.5, 1.0, 2.0)] == [False, False, False, True]
     assert (script.asked, told) == (3, [])
+
+
+def test_whether_somebody_answers_is_kept_apart_from_the_delay(source: Make) -> None:
+    whole = Measurements(["a", "b", "c"], ["b", "a", "a"], [5, 6, 7], [10, 20, 30])
+    made, _ = source(whole, Measurements(["a"], ["b"], [500]), DOWN)
+    assert made.contacts(0.0) is None
+    made.refresh(1000.0)
+    # c asks and is asked by nobody.
+    assert made.contacts(1005.0) == {"b": 15.0, "a": 25.0}
+    made.refresh(1060.0)
+    assert made.contacts(1061.0) == {"b": 1.0, "a": 81.0}
+    made.refresh(1200.0)
+    assert made.contacts(1200.0) == {"b": 140.0}

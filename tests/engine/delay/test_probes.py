@@ -80,7 +80,7 @@ def test_measured_and_estimated() -> None:
     assert ages is not None
     assert dict(zip(delays.names, ages.tolist(), strict=True))["b"] == pytest.approx(15.0)
     assert set(fetch.heard) == {"a", "b", "c"}
-    assert fetch.reached == {"a": 995.0, "b": 995.0, "c": 995.0}
+    assert source.contacts(1001.0) == {"a": 6.0, "b": 6.0, "c": 6.0}
 
 
 BAD = [
