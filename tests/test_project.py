@@ -17,7 +17,7 @@ from engine.cli import main
 ROOT = Path(__file__).parents[1]
 MOST_LINES: Final = 450
 """What is meant is some 400; nobody shall shave lines for the last few."""
-MOST_LINES_OF_TESTS: Final = 600
+MOST_LINES_OF_TESTS: Final = 650
 """Tables of cases may be longer than code."""
 LONGER: Final = {
     "engine/cluster/wire.py": "one table: each kind's way to the API's JSON and back",

@@ -22,7 +22,7 @@ _SCORING_DEFAULTS: Final[Nanos] = {"cpu": parse("100m"), "memory": parse("200Mi"
 class RequestError(ValueError):
     """A request that cannot be read. ``path`` names the field within the pod."""
 
-    def __init__(self, path: str, cause: QuantityError) -> None:
+    def __init__(self, path: str, cause: ValueError) -> None:
         super().__init__(f"{path}: {cause}")
         self.path = path
 

@@ -16,7 +16,7 @@ import msgspec
 from engine.model.objects import NodeSelectorTerm, Pod, PodSpec, PreferredTerm, Toleration
 from engine.model.pattern import fits
 from engine.model.pod_terms import PodTerms, Spreads, pod_terms, spreads
-from engine.model.requests import pod_requests, scoring_requests
+from engine.model.requests import RequestError, pod_requests, scoring_requests
 from engine.model.well_known import ANY_ADDRESS
 
 
@@ -162,7 +162,7 @@ class ShapeTable:
         """The pod's shape.
 
         Raises:
-            RequestError: A quantity in the pod cannot be read.
+            RequestError: A quantity or a number in the pod cannot be read.
         """
         metadata, spec = pod.metadata, pod.spec
         reference = controller(pod) if metadata.owner_references else None
@@ -171,15 +171,11 @@ class ShapeTable:
             for key, value in (metadata.annotations or {}).items()
             if key in self._annotations or any(fits(key, pattern) for pattern in self._patterns)
         }
-        key = self._encoder.encode(
-            (
-                metadata.namespace,
-                metadata.labels,
-                annotations,
-                reference,
-                _common(spec),
-            )
-        )
+        parts = (metadata.namespace, metadata.labels, annotations, reference, _common(spec))
+        try:
+            key = self._encoder.encode(parts)
+        except OverflowError:
+            raise RequestError("spec", ValueError("a whole number in it has more than 64 bits")) from None
         shape = self._shapes.get(key)
         if shape is None:
             # A resize in progress changes what a running pod holds, never the shape of its template.

@@ -40,7 +40,8 @@ from engine.model.objects import (
 )
 from engine.placement import Placer
 from engine.scheduler.queue import SchedulingQueue
-from engine.scheduler.scheduler import WATCHED, Scheduler
+from engine.scheduler.scheduler import Scheduler
+from engine.scheduler.watched import WATCHED
 from engine.state.cache import Cache
 from grammar.policy import CheckedPolicy
 

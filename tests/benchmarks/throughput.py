@@ -25,7 +25,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.workloads import WORKLOADS, Workload, over_capacity
+from tests.benchmarks.workloads import FILLERS, WORKLOADS, Workload, over_capacity
 from tests.controlplane import ControlPlane, Options, zone_nodes
 from tests.controlplane.processes import Process
 
@@ -173,6 +173,9 @@ def measure(
     Raises:
         ProcessError: if the scheduler ends.
     """
+    if workload.full:
+        nodes = [str(node["metadata"]["name"]) for node in plane.api.items("/api/v1/nodes")]
+        plane.create_pods(workload.fillers(nodes))
     plane.create_pods(workload.pods(count, scheduler, f"{who.replace(' ', '-')}-", cpu))
     bindings = Arrivals(plane, _BOUND_PODS, lambda pod: pod.metadata.name)
     events = Arrivals(plane, _SCHEDULED_EVENTS, lambda event: event.involved.name)
@@ -198,6 +201,7 @@ def measure(
         events.stop()
     problems = _problems(plane, workload, bindings)
     plane.delete_pods()
+    plane.delete_pods(FILLERS)
     return Measurement(
         scheduler=who,
         pods=count,
@@ -343,6 +347,7 @@ def main(words: list[str] | None = None) -> int:
             (policies / "none.policy").write_text(_NO_RULES)
         began = time.monotonic()
         plane.create_nodes(zone_nodes(arguments.nodes, zones=arguments.zones))
+        plane.create_namespace(FILLERS)
         console.print(f"{arguments.nodes} nodes made in {time.monotonic() - began:.1f} s")
         berth_command = [*shlex.split(arguments.berth_command), "run", "--policies", str(policies)]
         berth_command += ["--kubeconfig", str(plane.kubeconfig)]

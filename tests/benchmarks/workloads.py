@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tests.controlplane import make_pods
+from tests.controlplane import make_pod, make_pods
 from tests.controlplane.api import Object
 from tests.controlplane.manifests import HOSTNAME, ZONE
 
+FILLERS = "fillers"
+"""The namespace of the pods that fill nodes."""
 _APP = {"app": "bench"}
 _SELECTOR = {"matchLabels": _APP}
 
@@ -30,15 +32,40 @@ class Workload:
         says: what it is, for the help.
         spec: fields of the pods' specs beside the container.
         check: takes the bound pods and the nodes by name.
+        cpu: what each pod requests, if not what the caller says.
+        full: whether every node is full of a pod of a lower priority before.
     """
 
     says: str
     spec: Mapping[str, Any]
     check: Callable[[list[Object], _Nodes], Problems]
+    cpu: str | None = None
+    full: bool = False
 
     def pods(self, count: int, scheduler: str, prefix: str, cpu: str) -> list[Object]:
         """Returns the pods for one scheduler to place."""
-        return make_pods(count, prefix=prefix, scheduler=scheduler, labels=_APP, cpu=cpu, **self.spec)
+        return make_pods(
+            count, prefix=prefix, scheduler=scheduler, labels=_APP, cpu=self.cpu or cpu, **self.spec
+        )
+
+    def fillers(self, nodes: Iterable[str]) -> list[Object]:
+        """Returns a pod for each node that has to go before one of the others fits there.
+
+        They are in a namespace of their own, have their node from the start, and end at once when deleted: no kubelet
+        runs that would end them.
+        """
+        if not self.full:
+            return []
+        return [
+            make_pod(
+                f"filler-{node}",
+                namespace=FILLERS,
+                cpu=self.cpu,
+                nodeName=node,
+                terminationGracePeriodSeconds=0,
+            )
+            for node in nodes
+        ]
 
 
 def _zone(pod: Object, nodes: _Nodes) -> str:
@@ -113,6 +140,13 @@ WORKLOADS: Mapping[str, Workload] = {
         "preferred affinity to each other's host",
         _pod_affinity("podAffinity", HOSTNAME, preferred=True),
         _anywhere,
+    ),
+    "preemption": Workload(
+        "every node is full of a pod of a lower priority",
+        {"priorityClassName": "system-cluster-critical"},
+        _one_on_each_node,
+        cpu="20",
+        full=True,
     ),
 }
 
