@@ -29,7 +29,7 @@ setup(
         # Settings files and scenario files are checked against published schemas.
         "jsonschema>=4.23,<5",
         # Asks Goldpinger, Prometheus and the probes; the kubernetes client already depends on it.
-        "urllib3>=2,<3",
+        "urllib3>=2.5,<3",
         # Every retry in the project: the binder's and the watch's.
         "tenacity>=9,<10",
         # The columns of the snapshot.

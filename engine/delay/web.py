@@ -17,6 +17,8 @@ from engine.delay.measured import SourceError
 MOST_BYTES: Final = 256 * 2**20
 """An answer of a thousand nodes that all know one another has some 150 MB with Goldpinger."""
 _BLOCK: Final = 1 << 20
+_PATIENCE: Final = 6
+"""Timeouts that a whole answer may take, however it trickles in."""
 _SHOWN: Final = 200
 """Characters of a server's own words that are told."""
 
@@ -37,6 +39,7 @@ class Web:
         sleep: Waits between them.
         most: Bytes of the longest answer that is read.
         connections: Servers to which connections are kept at once.
+        monotonic: The clock of the time that an answer takes.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Web:
         sleep: Callable[[float], None] = time.sleep,
         most: int = MOST_BYTES,
         connections: int = 1,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = url.rstrip("/")
         self._token_file = token_file
@@ -57,6 +61,7 @@ class Web:
         self._timeout = timeout
         self._most = most
         self._connections = connections
+        self._monotonic = monotonic
         self._pool: urllib3.PoolManager | None = None
         self._retrying = Retrying(
             stop=stop_after_attempt(attempts),
@@ -141,8 +146,16 @@ class Web:
     def _read(self, answer: urllib3.BaseHTTPResponse, shown: str) -> bytes:
         blocks = []
         total = 0
-        for block in answer.stream(_BLOCK, decode_content=True):
+        deadline = self._monotonic() + _PATIENCE * self._timeout
+        # What has come so far, each time: a server that sends a byte now and then must not hold us for ever.
+        while block := answer.read1(_BLOCK, decode_content=True):
             total += len(block)
+            if self._monotonic() > deadline:
+                answer.close()
+                raise SourceError(
+                    f"{shown}: the answer is not complete after {_PATIENCE * self._timeout:g} s; "
+                    "is the server overloaded? raise delays.timeout if it needs more"
+                )
             if total > self._most:
                 answer.close()
                 raise SourceError(

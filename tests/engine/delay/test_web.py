@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,35 @@ def test_nobody_listens() -> None:
 def test_an_endless_answer_is_not_read() -> None:
     with ScriptedServer([answer(200, b"x" * 3_000_000)]) as server:
         assert "the answer is longer than 1 MiB" in error(server, most=2**20)
+
+
+def test_an_answer_that_trickles_in_is_given_up() -> None:
+    times = iter(range(0, 1000, 20))
+    with ScriptedServer([chunked(b"a", b"b", b"c", end=False)]) as server:
+        told = error(server, timeout=5.0, monotonic=lambda: float(next(times)))
+    assert told == (
+        "http://127.0.0.1:PORT/x: the answer is not complete after 30 s; "
+        "is the server overloaded? raise delays.timeout if it needs more"
+    )
+
+
+def test_a_long_answer_is_whole() -> None:
+    body = bytes(range(256)) * 20_000
+    with ScriptedServer([answer(200, body), chunked(body[:3_000_000], body[3_000_000:])]) as server:
+        asked = web(server)
+        assert asked.get("/x") == body
+        assert asked.get("/y") == body
+
+
+def test_a_compressed_answer() -> None:
+    body = gzip.compress(b"x" * 5_000_000)
+    with ScriptedServer(
+        [answer(200, body, headers={"Content-Encoding": "gzip"})],
+        [answer(200, body, headers={"Content-Encoding": "gzip"})],
+    ) as server:
+        assert web(server).get("/x") == b"x" * 5_000_000
+        with pytest.raises(SourceError, match="longer than 1 MiB"):
+            web(server, most=2**20).get("/x")
 
 
 def test_tls() -> None:
