@@ -46,9 +46,26 @@ def _everything(console: Console, view: View) -> None:
     matrix = _matrix(view)
     if len(names) <= _MOST_COLUMNS and widest + sum(_widths(matrix, view)) <= console.width:
         console.print(_matrix_table(matrix, view))
+        _ages(console, view)
     else:
         console.print(_endpoints_table(view, console.width))
     console.print()
+
+
+def _ages(console: Console, view: View) -> None:
+    """Between what ages the values are, and which is the oldest."""
+    youngest, oldest, pair = math.inf, -math.inf, ""
+    for name in view.delays.names:
+        ages = view.asked.ages(name, view.now)
+        if ages is None or np.isnan(ages).all():
+            continue
+        youngest = min(youngest, float(np.nanmin(ages)))
+        at = int(np.nanargmax(ages))
+        if ages[at] > oldest:
+            oldest, pair = float(ages[at]), f"{name} to {view.delays.names[at]}"
+    if pair:
+        aged = f"measured {_age(youngest)} to {_age(oldest)} ago; the oldest is {pair}"
+        hanging(console, Text(), Text(aged if oldest >= 1 else "all measured just now", style="dim"))
 
 
 def _matrix(view: View) -> list[list[Text]]:

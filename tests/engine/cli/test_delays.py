@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from engine.cli.delay_report import show
+from engine.cli.delay_view import FromHere, View
 from tests.engine.cli.berth import run
 from tests.engine.cluster.scripted import ScriptedServer, answer
+from tests.engine.delay.test_probes import ask, state, told
 
 LONG = "a-long-name-of-a-node"
 TABLE = "from,to,ms\na,b,4.5\nb,a,5.25\na,c,20\nb,c,30\nd,d,0\n"
@@ -179,6 +185,7 @@ def test_a_source_that_measures(world: Path) -> None:
         arguments = ["delays", "--settings", "s.yaml", "--cluster", "cluster.json"]
         told = shown(arguments, world).splitlines()
         assert told[0] == "delays of Goldpinger: 2 endpoints; round trips in ms"
+        assert "all measured just now" in told
         assert f"note: {url}/check_all: pairs that do not reach each other: a to c" in told
         from_a = json.loads(shown([*arguments, "--from", "a", "--format", "json"], world))
         assert from_a["to"] == [{"name": "b", "ms": 4.0, "error_ms": None, "age_s": pytest.approx(0, abs=5)}]
@@ -240,3 +247,74 @@ def test_bad_input(world: Path, arguments: list[str], status: int, expected: str
     result = run(arguments, world)
     assert result.exit_code == status
     assert expected in result.stderr
+
+
+def estimated(here: str | None = None, within: float | None = None) -> View:
+    """Three probes in a row; the ends have only an estimate."""
+    states = [state("a", {"b": 12.0}), state("b", {"a": 12.5}), state("c", {"b": 22.0}, age=200)]
+    source, _ = ask(*map(told, states))
+    delays = source.current
+    assert delays is not None
+    place = None
+    if here is not None:
+        rows = delays.row(here), delays.errors(here), source.ages(here, 1010.0)
+        milliseconds, errors, ages = (row[1:] for row in rows if row is not None)
+        place = FromHere(here, "", delays.names[1:], milliseconds, errors, ages, within)
+    return View("delays of the probes", delays, source, 1010.0, (), place)
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        pytest.param(
+            estimated,
+            """\
+delays of the probes: 3 endpoints, asked 10s ago; round trips in ms
+
+        a      b       c
+────────────────────────
+a       ·   12.5   ≤45.3
+b    12.5      ·      22
+c   ≤45.3     22       ·
+measured 15s to 3min30s ago; the oldest is b to c
+""",
+            id="matrix",
+        ),
+        pytest.param(
+            lambda: estimated("a"),
+            """\
+round trips from a, nearest first
+to      ms   estimate    age
+────────────────────────────
+b     12.5               15s
+c    ≤45.3   32 ± 13.3     -""",
+            id="from",
+        ),
+        pytest.param(
+            lambda: estimated("a", 45.0),
+            """\
+to     ms   estimate   age
+──────────────────────────
+b    12.5              15s
+1 of 2 are within 45 ms of a
+perhaps: c (estimated 32 ± 13.3 ms)""",
+            id="within",
+        ),
+        pytest.param(
+            lambda: estimated("a", 46.0),
+            """\
+to      ms   estimate    age
+────────────────────────────
+b     12.5               15s
+c    ≤45.3   32 ± 13.3     -
+2 of 2 are within 46 ms of a""",
+            id="surely within",
+        ),
+    ],
+)
+def test_estimates_are_shown_with_their_error(view: Callable[[], View], expected: str) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    show(console, view())
+    assert "\n".join(line.rstrip() for line in console.export_text().splitlines()) == expected.rstrip(
+        "\n"
+    ) + ("\n" if expected.endswith("\n") else "")

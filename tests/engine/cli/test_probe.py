@@ -143,3 +143,11 @@ def test_three_find_and_measure_each_other(three: list[Running], tmp_path: Path)
     refused = run(["delays", "--settings", "s.yaml"], tmp_path)
     assert refused.exit_code == 3
     assert "not signed with our key; is probe.keyFile that of the probes?" in refused.stderr
+
+
+def test_it_stays_small() -> None:
+    """One runs on every node: no NumPy, no language, no schemas, no cluster."""
+    heavy = ["numpy", "lark", "jsonschema", "yaml", "rich", "kubernetes", "urllib3"]
+    code = f"import sys, engine.cli.probe; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
