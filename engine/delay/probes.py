@@ -249,7 +249,7 @@ class Probes:
                     continue
             latest[state.node] = address, state
         origins, targets, milliseconds, ages = [], [], [], []
-        for node, (address, state) in latest.items():
+        for node, (address, state) in sorted(latest.items()):  # whoever answered first: runs repeat
             self.heard[node] = now
             self._hosts[node] = address
             if state.place.coordinate.sound and state.place.measurements:
