@@ -203,7 +203,9 @@ class NodeAffinity:
         if selector or self._terms is None:
             return selector
         lacking = [_lacking(term, columns, slot) for term in self._terms]
-        empty = (Mismatch("required node affinity", "a term without expressions, or none", "one that matches"),)
+        empty = (
+            Mismatch("required node affinity", "a term without expressions, or none", "one that matches"),
+        )
         return min((one for one in lacking if one), key=len, default=empty)
 
 
