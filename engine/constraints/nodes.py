@@ -21,6 +21,7 @@ from engine.state.labels import LabelColumn, Where
 
 _UNSCHEDULABLE: Final = Taint(key=UNSCHEDULABLE, effect="NoSchedule")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,62}")
+_NONE: Final[Vector] = np.zeros(1)
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -142,13 +143,17 @@ class TaintScore:
         self._columns = columns
         self._tolerations = [t for t in shape.tolerations if t.effect in ("", "PreferNoSchedule")]
         self._counts: Vector = np.zeros(0)
+        self._none = True
 
     def raw(self, where: Where) -> Vector:
-        """The number of such taints."""
+        """The number of such taints; a single 0 where no node has any."""
         sets = self._columns.taint_sets
         if len(self._counts) < len(sets):
             counted = [self._intolerable(taints) for taints in sets[len(self._counts) :]]
             self._counts = np.concatenate([self._counts, np.array(counted, dtype=np.float64)])
+            self._none = not self._counts.any()
+        if self._none:
+            return _NONE
         counts: Vector = self._counts[self._columns.taint_ids[where]]
         return counts
 

@@ -90,11 +90,19 @@ class Ranking:
         return total + totals(self._fresh, feasible) if self._fresh else total
 
 
-def totals(scores: Sequence[Score], feasible: Slots) -> Vector:
-    """The weighted sums of the normalised scores of the feasible slots, worked out anew."""
+def totals(scores: Sequence[Score], feasible: Slots, relative: bool = False) -> Vector:
+    """The weighted sums of the normalised scores of the feasible slots, worked out anew.
+
+    Args:
+        scores: What is added up.
+        feasible: At least one slot.
+        relative: Whether only the differences matter; then what is the same for all is left out.
+    """
     total: Vector = np.zeros(len(feasible))
     for score in scores:
-        total += score.weight * normalize(score.raw(feasible), score.normalization)
+        raw = score.raw(feasible)
+        if not (relative and len(raw) == 1):
+            total += score.weight * normalize(raw, score.normalization)
     return total
 
 

@@ -310,7 +310,7 @@ class Placer:
             return int(feasible[0]), float(evaluation.totals(feasible)[0])
         best, score = _best(feasible, evaluation.totals(feasible))
         if len(best) > 1 and kept.requirements.ranks:
-            best, _ = _best(best, totals(kept.requirements.stock, best))
+            best, _ = _best(best, totals(kept.requirements.stock, best, relative=True))
         if len(best) > 1:
             best = best[np.argmin(self._scatter(pod, best))][None]
         return int(best[0]), score
