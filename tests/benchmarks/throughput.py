@@ -283,6 +283,9 @@ def _show(console: Console, workload: str, measurements: Sequence[Measurement]) 
     }
     if len(rates) == 2:
         peer = rates["kube-scheduler"]
+        if not peer:
+            console.print(f"{workload}: kube-scheduler bound none within {_STALL_SECONDS:.0f} s")
+            return
         console.print(
             f"{workload}: berth {rates['berth']:.0f} pods/s, {rates['berth'] / peer:.2f} times the peer's {peer:.0f}"
         )

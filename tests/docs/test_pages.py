@@ -87,6 +87,8 @@ def known(words: list[str]) -> str:
             return ""
         case ["kubectl", "apply", "-k", folder]:
             return "" if (ROOT / folder / "kustomization.yaml").is_file() else "no kustomization there"
+        case ["python", "-m", module, *_] if module.startswith("tests.benchmarks."):
+            return "" if (ROOT / f"{module.replace('.', '/')}.py").is_file() else "no such benchmark"
         case ["docker", "build", *_, "."]:
             return "" if (ROOT / "Dockerfile").is_file() else "no Dockerfile"
         case ["kubectl" | "curl" | "git" | "export", *_]:
@@ -110,6 +112,8 @@ def test_commands_that_are_not_run_can_be(block: Block) -> None:
         ("berth rum --policies x", True),
         ("kubectl apply -k deploy", False),
         ("kubectl apply -k elsewhere", True),
+        ("python -m tests.benchmarks.bench_decision", False),
+        ("python -m tests.benchmarks.bench_decisions", True),
         ("rm x", True),
     ],
 )
