@@ -314,8 +314,15 @@ def test_idle_devices_are_given_back_where_the_pod_cannot_go(devices: Devices) -
     assert devices.results("mine") == [("gpu", "b", "gpu-0")]
 
 
+@pytest.mark.parametrize("devices", [SCHEDULER], indirect=True)
+def test_a_pod_is_told_that_its_claim_is_not_there(devices: Devices) -> None:
+    """kube-scheduler does not even try such a pod, and says nothing of it: this is ours alone."""
+    devices.part.add_nodes("ab")
+    devices.pod("p", "other")
+    devices.part.refused("p", 'resourceclaim "other" not found')
+
+
 TROUBLE = {
-    "no claim": ("other", 'resourceclaim "other" not found'),
     "no class": ("classless", "request gpu: device class none-such does not exist"),
     "nothing meant": ("nothing", "cannot allocate all claims"),
 }
@@ -323,8 +330,6 @@ TROUBLE = {
 
 @pytest.mark.parametrize(("claim", "said"), TROUBLE.values(), ids=TROUBLE)
 def test_what_is_said_of_a_pod_that_cannot_have_devices(devices: Devices, claim: str, said: str) -> None:
-    if devices.scheduler == STOCK and claim == "other":
-        pytest.skip("kube-scheduler does not even try a pod whose claim is not there, and says nothing of it")
     devices.part.add_nodes("ab")
     devices.gpus("a", "m")
     devices.claim("classless", {"name": "gpu", "exactly": {"deviceClassName": "none-such"}})
