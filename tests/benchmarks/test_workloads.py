@@ -67,4 +67,4 @@ def test_pods_ask_for_what_the_workload_says(name: str) -> None:
     first, second = WORKLOADS[name].pods(2, "custom-scheduler", "x-", "200m")
     assert [pod["metadata"]["name"] for pod in (first, second)] == ["x-00000", "x-00001"]
     assert first["spec"]["schedulerName"] == "custom-scheduler"
-    assert first["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "200m"
+    assert first["spec"]["containers"][0]["resources"]["requests"]["cpu"] == (WORKLOADS[name].cpu or "200m")
