@@ -20,7 +20,15 @@ from engine.cluster.api import ApiCluster, connect
 from engine.cluster.protocol import ResourceKind
 from engine.compile import compile_policy
 from engine.compile.plan import stock_scores
-from engine.model.objects import Namespace, Node, Pod
+from engine.model.objects import (
+    Namespace,
+    Node,
+    Pod,
+    ReplicaSet,
+    ReplicationController,
+    Service,
+    StatefulSet,
+)
 from engine.placement import Decision, Placer
 from engine.placement.evaluation import totals
 from engine.state.cache import Cache
@@ -174,8 +182,10 @@ def our_cache(ours: ApiCluster) -> Cache:
                     cache.put_node(item)
                 case Namespace():
                     cache.put_namespace(item.metadata.name, item.metadata.labels or {})
+                case Service() | ReplicationController() | ReplicaSet() | StatefulSet():
+                    cache.put_grouping(item)
                 case _:
-                    cache.put_grouping(item)  # type: ignore[arg-type]
+                    pass  # storage, devices and budgets, for which none of these pods asks
     return cache
 
 
