@@ -91,6 +91,10 @@ def test_what_does_not_pass_is_told_at_once(bad: bytes, expected: str) -> None:
     ],
 )
 def test_after_a_few_tries_the_last_fault_is_told(bad: Step, expected: str) -> None:
+    if isinstance(
+        bad, bytes
+    ):  # said before it is done, or the next try may meet the connection as it is closed
+        bad = bad.replace(b"Content-Type", b"Connection: close\r\nContent-Type", 1)
     with ScriptedServer([bad], [bad]) as server:
         assert error(server, attempts=2).startswith(f"http://127.0.0.1:PORT/x: {expected}")
         assert server.connections == 2
