@@ -312,6 +312,67 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserve:
+    """``reserve NAME for pods where CONDITION { … }``: room that is kept for the loss of any one of a domain.
+
+    Attributes:
+        condition: The covered pods; None for all.
+        domain: ``survive loss of 1 DOMAIN``.
+        at_most: ``at most N% of requested memory``, 0…100; None where there is no ceiling.
+        refuse: ``refuse uncovered pods``: a covered pod without a backup waits; else it is placed, and told of.
+    """
+
+    name: str
+    condition: Condition | None
+    domain: Domain
+    at_most: float | None = None
+    refuse: bool = False
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+class Trigger(enum.Enum):
+    """What a `Heal` answers to."""
+
+    NODE_LOST = "node lost"
+    NODE_DRAINING = "node draining"
+    BROKEN = "broken"
+    POD_UNSCHEDULABLE = "pod unschedulable"
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """``heal NAME on EVENT for DURATION { … }``: which pods move once something has been broken for so long.
+
+    Attributes:
+        broken: The rule of ``broken RULE``, None for the other events.
+        after_ms: The duration.
+        improving: ``move pods improving by N%``, 0…100: what the new place has to be better by.
+        relocate: ``relocate at most N pods``, for pods without a place; None where pods are moved.
+        moves: ``at most N moves per D``, None without a limit.
+        per_ms: That D.
+        hold: ``hold when N% of DOMAIN is lost``, 0…100: then nothing moves; None where it always does.
+        hold_domain: That DOMAIN.
+        recreate: ``recreate bare pods``: pods that nothing makes anew are made anew by us; else they stay.
+        force: ``force stateful pods``: pods of which there must not be two are deleted without proof that the first is
+            gone; else they stay until the node is known to be gone.
+    """
+
+    name: str
+    trigger: Trigger
+    broken: str | None
+    after_ms: float
+    improving: float = 0.0
+    relocate: int | None = None
+    moves: int | None = None
+    per_ms: float | None = None
+    hold: float | None = None
+    hold_domain: Domain | None = None
+    recreate: bool = False
+    force: bool = False
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedPolicy:
     """A whole policy set, of one or more files: names unique over all, ordered by file and line.
 
@@ -321,6 +382,8 @@ class CheckedPolicy:
     node_sets: tuple[NodeSet, ...] = ()
     domains: tuple[Domain, ...] = ()
     rules: tuple[Rule, ...] = ()
+    reserves: tuple[Reserve, ...] = ()
+    heals: tuple[Heal, ...] = ()
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def rule(self, name: str) -> Rule:
