@@ -106,6 +106,9 @@ def _selections(policy: CheckedPolicy) -> Iterator[Condition]:
             yield rule.condition
         for statement in rule.statements:
             yield from selections_of(statement)
+    for reserve in policy.reserves:
+        if reserve.condition is not None:
+            yield reserve.condition
 
 
 def _conditions(policy: CheckedPolicy) -> Iterator[Condition]:
@@ -116,13 +119,21 @@ def _conditions(policy: CheckedPolicy) -> Iterator[Condition]:
             yield rule.condition
         for statement in rule.statements:
             yield from conditions_of(statement)
+    for reserve in policy.reserves:
+        if reserve.condition is not None:
+            yield reserve.condition
 
 
 Key = tuple[object, ...]
 
 
 class BoundPlan:
-    """A plan on a cache: gives each pod its requirements. Close it when another plan takes its place."""
+    """A plan on a cache: gives each pod its requirements. Close it when another plan takes its place.
+
+    Attributes:
+        plan: The plan.
+        reserves: Its reserves, each with whom it covers.
+    """
 
     def __init__(self, plan: Plan, cache: Cache, origins: Origins, moment: Moment) -> None:
         cache.read_annotations(plan.annotations)
@@ -133,6 +144,7 @@ class BoundPlan:
         self._moment = moment
         self._censuses: dict[Condition | None, Census] = {}
         self._aging: list[Census] = []
+        self.reserves = tuple((one, PodSelector(one.condition, moment)) for one in plan.policy.reserves)
         self._matching = VolumeMatching(cache)
         self._devices = DeviceMatching(cache)
 

@@ -14,9 +14,10 @@ from engine.compile.nodes import WithinDelay
 from engine.compile.origins import Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
-from engine.compile.subject import Moment, PodSubject
+from engine.compile.subject import Moment, PodSelector, PodSubject
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Slots, Vector
 from engine.delay.map import DelayMap
+from engine.model.placeholder import holds_for
 from engine.placement.decision import Decision, MeasuredLimit, Preemption, Refusals
 from engine.placement.evaluation import Evaluation, totals
 from engine.placement.hints import hint
@@ -25,6 +26,7 @@ from engine.state.cache import Cache
 from engine.state.columns import Columns
 from engine.state.pods import Phase, PlacedPod
 from engine.state.supposition import Supposition
+from grammar.policy import Reserve
 
 _KEPT_BYTES: Final = 256 * 2**20
 _REQUIREMENTS_BYTES: Final = 16 * 2**10
@@ -32,6 +34,8 @@ _REQUIREMENTS_BYTES: Final = 16 * 2**10
 _ELSEWHERE: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES | Depends.DEVICES
 """What is not seen on one node alone."""
 VICTIMS_GOING: Final = "not eligible due to a terminating pod on the nominated node."
+_SYSTEM_PRIORITY: Final = 2_000_000_000
+"""That of Kubernetes' own class ``system-cluster-critical``; users' classes end below it."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 """Multiplying by it (2⁶⁴ divided by the golden ratio) scatters neighbouring hashes."""
 
@@ -83,7 +87,7 @@ class Placer:
         self._origins = Origins(cache.columns, cache.workloads, delays)
         self._plan = BoundPlan(plan, cache, self._origins, self._moment)
         self._seed = seed.to_bytes(8, "little", signed=True)
-        self._preemptor = Preemptor(cache)
+        self._preemptor = Preemptor(cache, self.may_take)
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._bytes = 0
 
@@ -96,6 +100,26 @@ class Placer:
     def plan(self) -> Plan:
         """The plan in force."""
         return self._plan.plan
+
+    @property
+    def reserves(self) -> Sequence[tuple[Reserve, PodSelector]]:
+        """The reserves of the plan in force, each with whom it covers."""
+        return self._plan.reserves
+
+    def covered(self, pod: PlacedPod) -> bool:
+        """Whether a reserve is kept for the pod, too."""
+        return any(covers(pod) for _, covers in self._plan.reserves)
+
+    def may_take(self, pod: PlacedPod, one: PlacedPod) -> bool:
+        """Whether a pod may have the room that another one holds, as far as priorities and reserves say.
+
+        What is kept is for those that it is kept for, and for what the cluster itself cannot do without.
+        """
+        if one.shape.priority >= pod.shape.priority:
+            return False
+        return (
+            holds_for(one.shape.labels) is None or pod.shape.priority >= _SYSTEM_PRIORITY or self.covered(pod)
+        )
 
     def swap_plan(self, plan: Plan) -> None:
         """Decide by another plan from now on."""
@@ -220,8 +244,7 @@ class Placer:
         return bool(mask.any())
 
     def _anybody_below(self, pod: PlacedPod, slot: int) -> bool:
-        priority = pod.shape.priority
-        return any(one.shape.priority < priority for one in self._cache.pods_on(self._columns.names[slot]))
+        return any(self.may_take(pod, one) for one in self._cache.pods_on(self._columns.names[slot]))
 
     def _yielded(
         self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]

@@ -99,10 +99,12 @@ class Preemptor:
 
     Args:
         cache: The pods and nodes.
+        may_take: Whether a pod may have the room that another holds; never where that has no lower priority.
     """
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, may_take: Callable[[PlacedPod, PlacedPod], bool]) -> None:
         self._cache = cache
+        self._may_take = may_take
         self._levels = Levels(cache)
 
     def find(
@@ -193,11 +195,8 @@ class Preemptor:
 
     def _lower(self, pod: PlacedPod, slot: int) -> list[PlacedPod]:
         """Those who might go from a node, the more important first."""
-        priority = pod.shape.priority
         pods = [
-            one
-            for one in self._cache.pods_on(self._cache.columns.names[slot])
-            if one.shape.priority < priority
+            one for one in self._cache.pods_on(self._cache.columns.names[slot]) if self._may_take(pod, one)
         ]
         pods.sort(key=lambda one: (-one.shape.priority, _start(one), one.key))
         return pods
