@@ -7,7 +7,6 @@ after a lost answer does nothing twice. A victim that is gone, or another pod un
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
+from engine.binder.pool import STOP_SECONDS, WORKERS, ImmediatePool, ThreadedPool
 from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
@@ -28,8 +28,6 @@ from engine.model.objects import Condition, PodKey
 log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 5
-WORKERS: Final = 4
-STOP_SECONDS: Final = 2.0
 _GONE: Final = (404, 409)
 """The pod is gone, or another one has its name."""
 
@@ -168,24 +166,14 @@ class RoomExecutor(Protocol):
         ...
 
 
-class ImmediateClearer:
+class ImmediateClearer(ImmediatePool[RoomWanted, RoomResult]):
     """Makes room in `submit` itself, for the simulated cluster."""
 
     def __init__(self, clearer: Clearer, on_result: OnRoom) -> None:
-        self._clearer = clearer
-        self._on_result = on_result
-
-    def submit(self, wanted: RoomWanted) -> None:
-        """Do it and tell the result."""
-        self._on_result(self._clearer.clear(wanted))
-
-    def stop(self, timeout: float = STOP_SECONDS) -> int:  # noqa: ARG002  (the protocol's)
-        """Nothing is ever left over."""
-        self._clearer.stopping.set()
-        return 0
+        super().__init__(clearer.clear, on_result, clearer.stopping)
 
 
-class ThreadedClearer:
+class ThreadedClearer(ThreadedPool[RoomWanted, RoomResult]):
     """Makes room in threads, each decision in one of them.
 
     Args:
@@ -195,44 +183,9 @@ class ThreadedClearer:
     """
 
     def __init__(self, clearer: Clearer, on_result: OnRoom, *, workers: int = WORKERS) -> None:
-        self._clearer = clearer
-        self._on_result = on_result
-        self._queue: queue.SimpleQueue[RoomWanted | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"clearer-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        super().__init__(clearer.clear, _failed, on_result, clearer.stopping, "clearer", workers)
 
-    def submit(self, wanted: RoomWanted) -> None:
-        """Queue it. The deciding thread never waits here: preemptions are few, and each waits for its victims."""
-        self._queue.put(wanted)
 
-    def stop(self, timeout: float = STOP_SECONDS) -> int:
-        """End within ``timeout`` seconds; waits between tries end at once."""
-        self._clearer.stopping.set()
-        left = 0
-        while True:
-            try:
-                left += self._queue.get_nowait() is not None
-            except queue.Empty:
-                break
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join(timeout / len(self._threads))
-        return left
-
-    def _work(self) -> None:
-        while (wanted := self._queue.get()) is not None:
-            try:
-                result = self._clearer.clear(wanted)
-            except Exception as error:  # a fault of ours must not end the thread, nor cost the pod its result
-                log.exception("making room on %s for %s failed unexpectedly", wanted.node, wanted.pod)
-                why = f"internal error: {error!r}"
-                result = RoomResult(wanted, failed=tuple((key, why) for key in wanted.victims), message=why)
-            try:
-                self._on_result(result)
-            except Exception:
-                log.exception("the result of making room for %s could not be delivered", wanted.pod)
+def _failed(wanted: RoomWanted, error: Exception) -> RoomResult:
+    why = f"internal error: {error!r}"
+    return RoomResult(wanted, failed=tuple((key, why) for key in wanted.victims), message=why)

@@ -8,18 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
-from engine.binder import (
-    Assignment,
-    BindingExecutor,
-    BindResult,
-    Outcome,
-    Recorder,
-    RoomExecutor,
-    RoomResult,
-)
+from engine.binder import BindingExecutor, BindResult, Recorder, RoomExecutor, RoomResult
 from engine.clock import Clock
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
 from engine.constraints.protocol import Depends
@@ -29,7 +20,6 @@ from engine.model.objects import (
     Node,
     Pod,
     PodDisruptionBudget,
-    PodKey,
     ReplicaSet,
     ReplicationController,
     Service,
@@ -38,40 +28,21 @@ from engine.model.objects import (
 from engine.model.requests import RequestError
 from engine.model.storage import StorageObject
 from engine.placement import VICTIMS_GOING, Decision, Placer, Preemption
+from engine.scheduler.bindings import Bindings
 from engine.scheduler.devices import PodDevices
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged, about
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.movements import Movements
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.scheduler.room import RoomMaker
-from engine.scheduler.telling import Observer, Telling, assigned, unschedulable_since
-from engine.scheduler.volumes import TIMEOUT_SECONDS, PodVolumes
+from engine.scheduler.telling import Observer, Telling, unschedulable_since
+from engine.scheduler.volumes import TIMEOUT_SECONDS
 from engine.scheduler.watched import Watched
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.state.pods import Phase, PlacedPod
 
 log = logging.getLogger(__name__)
-
-_TOLD: Final = (Outcome.REFUSED, Outcome.GAVE_UP, Outcome.NO_VOLUMES, Outcome.NO_DEVICES)
-"""Outcomes of bindings of which whoever waits for the pod is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class _UnderWay:
-    """A binding that is being carried out.
-
-    Attributes:
-        queued: The pod, as it goes back into the queue if nothing comes of it.
-        told: What its event will say.
-        began: When the attempt began, monotonic.
-        submitted: When the binder got it, monotonic.
-    """
-
-    queued: QueuedPod
-    told: str
-    began: float
-    submitted: float
 
 
 class Scheduler:
@@ -112,17 +83,26 @@ class Scheduler:
         self._cache = cache
         self._placer = placer
         self._queue = queue
-        self._binder = binder
         self._telling = Telling(recorder)
         self._clock = clock
         self._names = frozenset(names)
         self._observer = observer
         self._metrics = metrics
         self.watched = Watched()
-        self._binding: dict[PodKey, _UnderWay] = {}
         self._movements = Movements(cache, queue, preempts=clearer is not None)
         self._devices = PodDevices(cache, queue)
-        self._volumes = PodVolumes(cache, queue, binder, self._bound, volume_timeout)
+        self._bindings = Bindings(
+            cache,
+            queue,
+            binder,
+            self._telling,
+            metrics,
+            self._movements,
+            self._devices,
+            clock,
+            volume_timeout,
+        )
+        self._volumes = self._bindings.volumes
         self._room: RoomMaker | None = None
         if clearer is not None:
             self._room = RoomMaker(cache, queue, clearer, recorder, lambda placed: self._ours(placed.pod))
@@ -135,7 +115,7 @@ class Scheduler:
     @property
     def binding(self) -> int:
         """How many bindings are under way."""
-        return len(self._binding)
+        return len(self._bindings)
 
     # What comes in
 
@@ -185,7 +165,7 @@ class Scheduler:
             case Deleted(item) if isinstance(item, DeviceObject):
                 self._devices.remove(item, now)
             case BindResult():
-                self._bound(message, now)
+                self._bindings.ended(message, now)
             case RoomResult():
                 if self._room is not None:
                     self._room.ended(message, now)
@@ -230,7 +210,7 @@ class Scheduler:
         ):
             self._movements.moved(was_on, placed.slot, now)
         if placed.phase not in (Phase.QUEUED, Phase.ASSUMED) and self._volumes.drop(key):
-            self._binding.pop(key, None)  # no result will come for it
+            self._bindings.drop(key)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
             self._devices.drop(key)
             self._queue.remove(key, now)
@@ -239,7 +219,7 @@ class Scheduler:
         elif key in self._queue:
             if placed.shape is not shape or placed.devices != devices:  # perhaps its claims are made now
                 self._queue.wake_pod(key, now)
-        elif key not in self._binding:
+        elif key not in self._bindings:
             self._queue.add(key, placed.shape.priority, now, unschedulable_since(pod))
 
     def _ours(self, pod: Pod) -> bool:
@@ -249,7 +229,7 @@ class Scheduler:
         self._queue.remove(pod.key, now)
         self._devices.drop(pod.key)
         if self._volumes.drop(pod.key):
-            self._binding.pop(pod.key, None)
+            self._bindings.drop(pod.key)
         placed = self._cache.pod(pod.key)
         was_on = placed.slot if placed is not None else -1
         self._cache.remove_pod(pod.key)
@@ -330,14 +310,7 @@ class Scheduler:
     ) -> None:
         if self._room is not None:
             self._room.drop(queued.key)
-        self._cache.assume(queued.key, node, decision.volumes, decision.devices)
-        self._queue.placed(queued, now)
-        self._movements.moved(-1, placed.slot, now)
-        self._movements.unpromised(now)
-        self._binding[queued.key] = _UnderWay(
-            queued, assigned(placed, decision), began, self._clock.monotonic()
-        )
-        self._binder.submit(Assignment(queued.key, node, decision.volumes, decision.devices))
+        self._bindings.begin(placed, queued, decision, node, now, began)
 
     def _worth_trying(self, placed: PlacedPod, queued: QueuedPod, now: float) -> bool:
         """Whether what happened could help the pod, on a closer look."""
@@ -390,57 +363,9 @@ class Scheduler:
     def _erred(self, placed: PlacedPod, queued: QueuedPod, error: Exception, now: float) -> None:
         self._metrics.erred()
         self._queue.remove(queued.key, now)  # wherever the fault left it
-        self._binding.pop(queued.key, None)
+        self._bindings.drop(queued.key)
         self._cache.forget(queued.key)
         log.exception("placing pod %s failed unexpectedly", placed.key, extra={"pod": str(placed.key)})
         message = f"an internal error, which the scheduler's log has in full: {error!r}"
         self._telling.erred(placed.pod, "Scheduling", message, now)
-        self._queue.again(queued, now)
-
-    def _bound(self, result: BindResult, now: float) -> None:
-        key, node = result.assignment.pod, result.assignment.node
-        self._devices.written(result, now)
-        if result.assignment.volumes is not None:
-            self._volumes.prepared(result, key in self._binding, now)
-            if result.outcome is Outcome.PREPARED:
-                return
-        under_way = self._binding.pop(key, None)
-        queued = None
-        if under_way is not None:
-            queued, ended = under_way.queued, self._clock.monotonic()
-            self._metrics.bound(
-                result.outcome,
-                queued.attempts,
-                ended - under_way.began,
-                ended - under_way.submitted,
-                now - queued.queued,
-            )
-        if result.outcome is Outcome.BOUND:
-            told = under_way.told if under_way is not None else ""
-            self._telling.scheduled(key, told, now)
-            return
-        held = self._cache.pod(key)
-        was_on = held.slot if held is not None else -1
-        # What may have been written all the same stays taken until the claims, or the next try, tell.
-        self._cache.forget(key, devices=result.outcome is not Outcome.GAVE_UP)
-        if held is None or held.slot < 0:
-            self._movements.moved(was_on, -1, now)
-        self._devices.unwritten(result, now)
-        if result.outcome is Outcome.STOPPED:
-            return
-        log.info(
-            "pod %s was not bound to %s: %s",
-            key,
-            node,
-            result.message,
-            extra={"pod": str(key), "node": node, "outcome": result.outcome.value},
-        )
-        placed = self._cache.pod(key)
-        if placed is None or queued is None or placed.phase is not Phase.QUEUED:
-            return
-        if result.outcome in _TOLD:
-            message = f"binding to {node} failed: {result.message}"
-            self._telling.erred(placed.pod, "Binding", message, now)
-        # A pod that somebody else has, or that is gone, is queued too while the watch has not told us so: it is
-        # taken out when it does, and until then the server refuses a second binding.
         self._queue.again(queued, now)
