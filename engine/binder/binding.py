@@ -22,7 +22,8 @@ from engine.clock import Clock, SystemClock
 from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
-from engine.model.devices import DeviceBindings, ResourceClaim
+from engine.model.device_uses import DeviceBindings
+from engine.model.devices import ResourceClaim
 from engine.model.objects import PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim, VolumeBindings
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import Cluster
-from engine.model.devices import Allocation, DeviceBindings, ResourceClaim
+from engine.model.device_uses import DeviceBindings
+from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import PodKey
 from engine.model.storage import ClaimName
 
@@ -93,9 +94,9 @@ class DevicePreparation:
 
 
 def _same(one: Allocation, other: Allocation | None) -> bool:
-    """Whether both are of the same devices for the same requests."""
+    """Whether both are of the same devices, or shares of them, for the same requests."""
     if other is None:
         return False
-    return [(result.request, result.id) for result in one.devices.results or ()] == [
-        (result.request, result.id) for result in other.devices.results or ()
+    return [(result.request, result.id, result.share_id) for result in one.devices.results or ()] == [
+        (result.request, result.id, result.share_id) for result in other.devices.results or ()
     ]

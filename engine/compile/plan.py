@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from engine.compile.citation import Citation, excerpt
+from engine.compile.citation import excerpt
 from engine.compile.conditions import Context, build
 from engine.compile.labels import LabelError, matching_labels
 from engine.compile.origins import Origin, Origins
@@ -17,6 +17,7 @@ from engine.compile.stages import stages
 from engine.compile.statements import Parts, add_statement, conditions_of, delays_of, selections_of
 from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
 from engine.compile.telling import FactsOf
+from engine.constraints.citation import Citation
 from engine.constraints.device_demand import DeviceDemand, device_demand_of
 from engine.constraints.devices import (
     DeviceMatching,
@@ -41,7 +42,7 @@ from engine.constraints.unsupported import Unsupported
 from engine.constraints.volume_demand import Demand, demand_of
 from engine.constraints.volume_matching import VolumeMatching
 from engine.constraints.volumes import volume_bindings, volume_filters
-from engine.model.devices import DeviceBindings
+from engine.model.device_uses import DeviceBindings
 from engine.model.shape import Shape
 from engine.model.storage import VolumeBindings
 from engine.state.cache import Cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from weakref import WeakKeyDictionary
 
-from engine.model.devices import DeviceUse
+from engine.model.device_uses import DeviceUse
 from engine.model.objects import PodKey
 from engine.model.pattern import fits
 from engine.model.shape import Shape

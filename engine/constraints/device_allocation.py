@@ -6,8 +6,10 @@ Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from uuid import NAMESPACE_OID, uuid5
 
 from engine.constraints.device_search import Found, Solution
+from engine.model.device_capacity import Quantity
 from engine.model.devices import (
     AllocatedConfiguration,
     AllocatedDevice,
@@ -32,11 +34,28 @@ def allocations(
                 device=one.device.id.device,
                 admin_access=True if one.part.admin else None,
                 tolerations=one.part.asked.tolerations,
+                binding_conditions=one.device.device.binding_conditions,
+                binding_failure_conditions=one.device.device.binding_failure_conditions,
+                share_id=_share_id(claim, position, one),
+                consumed_capacity=_consumed(one),
             )
-            for one in found
+            for position, one in enumerate(found)
         )
         config = tuple(_configurations(claim, found, devices))
         yield Allocation(AllocatedDevices(results, config or None), _selector(found, node))
+
+
+def _share_id(claim: ResourceClaim, position: int, found: Found) -> str | None:
+    """What tells a share from all others of its device: the same each time that it is decided."""
+    if found.share is None:
+        return None
+    return str(uuid5(NAMESPACE_OID, f"{claim.metadata.uid} {position} {found.device.id}"))
+
+
+def _consumed(found: Found) -> dict[str, Quantity] | None:
+    if not found.share:
+        return None
+    return {name: amount.text for name, amount in found.share.items()}
 
 
 def _configurations(

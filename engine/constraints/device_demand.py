@@ -14,13 +14,13 @@ from typing import Final
 
 import msgspec
 
+from engine.model.device_uses import DeviceUse
 from engine.model.devices import (
     MOST_ALTERNATIVES,
     Allocation,
     ClaimedDevices,
     DeviceRequest,
     DeviceRequirements,
-    DeviceUse,
     ResourceClaim,
 )
 from engine.model.objects import NodeSelectorTerm, PodKey
@@ -154,11 +154,6 @@ def _unknown(devices: Devices, claim: ResourceClaim) -> str:
                 return f"request {name}: unsupported request type"
             if devices.device_class(part.device_class_name) is None:
                 return f"request {name}: device class {part.device_class_name} does not exist"
-            if part.capacity is not None:
-                return (
-                    f"claim {claim.name}, request {name}: has capacity requests, which this scheduler does not "
-                    "honour yet"
-                )
     for position, constraint in enumerate(asked.constraints or ()):
         if constraint.match_attribute is None and constraint.distinct_attribute is None:
             return (

@@ -35,20 +35,31 @@ class Offered:
         device: What it is.
         slice: Which slice says so.
         consumes: What it takes of the pool's shared amounts.
+        shared: Whether it is given out in shares, as far as its own amounts go.
     """
 
-    __slots__ = ("_values", "_verdicts", "consumes", "device", "id", "slice")
+    __slots__ = ("_capacities", "_values", "_verdicts", "consumes", "device", "id", "shared", "slice")
 
     def __init__(self, slice_: ResourceSlice, device: Device) -> None:
         self.id = DeviceId(slice_.spec.driver, slice_.spec.pool.name, device.name)
         self.device = device
         self.slice = slice_
+        self.shared = bool(device.allow_multiple_allocations)
         self.consumes: Amounts = {}
+        self._capacities: dict[str, int] | None = None
         for consumption in device.consumes_counters or ():
             for name, counter in (consumption.counters or {}).items():
                 self.consumes[consumption.counter_set, name] = _amount(counter.value)
         self._values: DeviceValues | SelectorError | None = None
         self._verdicts: dict[str, bool | SelectorError] = {}
+
+    @property
+    def capacities(self) -> dict[str, int]:
+        """Its own amounts, in billionths."""
+        if self._capacities is None:
+            capacities = self.device.capacity or {}
+            self._capacities = {name: _amount(capacity.value) for name, capacity in capacities.items()}
+        return self._capacities
 
     def matches(self, expression: str) -> bool:
         """Whether an expression means the device; worked out once.

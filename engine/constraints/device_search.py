@@ -2,10 +2,11 @@
 
 Claims, their requests and the devices of each are gone through in order, and back where one finds nothing, so that
 what is found is what the stock scheduler finds. Devices of one request are only ever taken in their order, as other
-orders of the same devices are no other solutions.
+orders of the same devices are no other solutions. Of a device that is given out in shares several requests may have
+one, as far as its amounts go.
 
-Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator). Unlike there, devices that have to be waited for,
-or are shared by amounts, are not given out.
+Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator). Unlike there, devices that have to be waited for
+are not given out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from engine.constraints.device_capacity import Amounts as Shares
+from engine.constraints.device_capacity import consumption
 from engine.constraints.device_demand import WantedDevices
 from engine.constraints.device_pools import Amounts, Offered, Pool, Pools
 from engine.constraints.device_selectors import SelectorError
@@ -37,6 +40,10 @@ class SearchError(Exception):
     """A claim that cannot be fulfilled on a node for a reason that is worth telling."""
 
 
+Candidate = tuple[Pool, Offered, Shares | None]
+"""A device, in its pool, and what is taken of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One way to fulfil a request.
@@ -46,14 +53,15 @@ class Part:
         request: The request.
         asked: What is asked for.
         number: How many devices.
-        candidates: From which they are taken, in order: all of them, where all are asked for.
+        candidates: From which they are taken, in order: all of them, where all are asked for. Each with what is taken
+            of its own amounts; None where it is not shared, so that nobody else may have the rest.
     """
 
     name: str
     request: str
     asked: DeviceRequirements
     number: int
-    candidates: tuple[tuple[Pool, Offered], ...]
+    candidates: tuple[Candidate, ...]
 
     @property
     def all(self) -> bool:
@@ -68,10 +76,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A device for a request."""
+    """A device for a request.
+
+    Attributes:
+        part: The request, and how it is fulfilled.
+        device: Which.
+        share: What it takes of the device's own amounts; None where it has all of the device.
+        counted: Whether it takes of the pool's shared amounts: a second share of one device does not.
+    """
 
     part: Part
     device: Offered
+    share: Shares | None = None
+    counted: bool = False
 
 
 class Patience:
@@ -130,7 +147,7 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
     every = asked.allocation_mode == ALL
     if not every and asked.allocation_mode != EXACT_COUNT:
         raise SearchError(f"request {name}: unsupported count mode {asked.allocation_mode}")
-    candidates = []
+    candidates: list[Candidate] = []
     for pool in pools:
         if pool.trouble:
             if every:
@@ -139,14 +156,20 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
                 )
             continue
         for device in pool.devices:
-            if not every and not (_free(device, asked, devices) and device.device.honoured):
+            if not every and not (_free(device, asked, devices) and not device.device.binding_conditions):
                 continue
-            if _selected(device, expressions):
-                candidates.append((pool, device))
+            if not _selected(device, expressions):
+                continue
+            share = None
+            if device.shared or asked.capacity is not None:
+                share = _share(device, asked, devices)
+                if share is None:
+                    continue
+            candidates.append((pool, device, share if device.shared else None))
     if every:
-        if not candidates or not all(_free(device, asked, devices) for _, device in candidates):
+        if not candidates or not all(_free(device, asked, devices) for _, device, _ in candidates):
             return None
-        strange = next((device for _, device in candidates if not device.device.honoured), None)
+        strange = next((device for _, device, _ in candidates if device.device.binding_conditions), None)
         if strange is not None:
             raise SearchError(
                 f"request {name}: asks for all devices, and {strange.id} is of a kind that this scheduler does not "
@@ -187,8 +210,19 @@ def _selected(device: Offered, expressions: list[tuple[str, str]]) -> bool:
     return True
 
 
+def _share(device: Offered, asked: DeviceRequirements, devices: Devices) -> Shares | None:
+    """What a request takes of a device's amounts, None where it is more than is left."""
+    share = consumption(asked.capacity, device.device.capacity)
+    if share is None or not device.shared:
+        return share
+    used = devices.shared(device.id) or {}
+    capacities = device.capacities
+    fits = all(amount.nanos + used.get(name, 0) <= capacities[name] for name, amount in share.items())
+    return share if fits else None
+
+
 def _free(device: Offered, asked: DeviceRequirements, devices: Devices) -> bool:
-    """Whether nobody has it, and no taint keeps the request off."""
+    """Whether nobody has all of it, and no taint keeps the request off."""
     if not asked.admin_access and devices.taken(device.id):
         return False
     return all(
@@ -247,6 +281,7 @@ class _Search:
         self._devices = devices
         self._found: Solution = [[] for _ in claims]
         self._used: dict[DeviceId, set[int]] = {}
+        self._shared: dict[DeviceId, list[Shares]] = {}
         self._left: dict[int, Amounts] = {}
         self._steps = 0
 
@@ -277,11 +312,11 @@ class _Search:
         # Of all devices none can be left out; of some, so many must be left as are wanted.
         last = start + 1 if part.all else len(part.candidates) - (part.number - have) + 1
         for position in range(start, last):
-            pool, device = part.candidates[position]
-            if self._take(claim, part, pool, device):
+            pool, device, share = part.candidates[position]
+            if self._take(claim, part, pool, device, share):
                 if self._devices_of(claim, request, part, have + 1, position + 1):
                     return True
-                self._give_back(claim, part, pool, device)
+                self._give_back(claim, pool)
             self._in_vain()
         return False
 
@@ -292,11 +327,14 @@ class _Search:
         if self._steps > STEPS or self._patience.left < 0:
             raise SearchError("gave up trying to allocate devices, there are too many ways")
 
-    def _take(self, claim: int, part: Part, pool: Pool, device: Offered) -> bool:
+    def _take(self, claim: int, part: Part, pool: Pool, device: Offered, share: Shares | None) -> bool:
         users = self._used.get(device.id, set())
-        if claim in users if part.admin else users:
+        if share is None and (claim in users if part.admin else users):
             return False
-        if device.consumes and not self._consume(pool, device):
+        if share is not None and not self._left_of(device, share):
+            return False
+        counted = bool(device.consumes) and not (share is not None and self._counts_already(device))
+        if counted and not self._consume(pool, device):
             return False
         added: list[_Constraint] = []
         for constraint in self._constraints[claim]:
@@ -305,20 +343,46 @@ class _Search:
             if not constraint.add(device):
                 for one in added:
                     one.remove()
-                self._restore(pool, device)
+                if counted:
+                    self._restore(pool, device)
                 return False
             added.append(constraint)
-        self._used.setdefault(device.id, set()).add(claim)
-        self._found[claim].append(Found(part, device))
+        if share is None:
+            self._used.setdefault(device.id, set()).add(claim)
+        else:
+            self._shared.setdefault(device.id, []).append(share)
+        self._found[claim].append(Found(part, device, share, counted))
         return True
 
-    def _give_back(self, claim: int, part: Part, pool: Pool, device: Offered) -> None:
-        self._found[claim].pop()
-        self._used[device.id].discard(claim)
+    def _give_back(self, claim: int, pool: Pool) -> None:
+        """Take back what was found last for a claim."""
+        found = self._found[claim].pop()
+        device = found.device
+        if found.share is None:
+            self._used[device.id].discard(claim)
+        else:
+            self._shared[device.id].pop()
         for constraint in self._constraints[claim]:
-            if constraint.concerns(part):
+            if constraint.concerns(found.part):
                 constraint.remove()
-        self._restore(pool, device)
+        if found.counted:
+            self._restore(pool, device)
+
+    def _left_of(self, device: Offered, share: Shares) -> bool:
+        """Whether a share is there besides those that somebody has, or that were found already."""
+        found = self._shared.get(device.id)
+        if not found:
+            return True  # it was looked at when the candidates were
+        used = self._devices.shared(device.id) or {}
+        return all(
+            amount.nanos + used.get(name, 0) + sum(one[name].nanos for one in found if name in one)
+            <= device.capacities[name]
+            for name, amount in share.items()
+        )
+
+    def _counts_already(self, device: Offered) -> bool:
+        """Whether another share of a device has been counted in its pool's shared amounts."""
+        return bool(self._shared.get(device.id)) or self._devices.shared(device.id) is not None
 
     def _consume(self, pool: Pool, device: Offered) -> bool:
         left = self._left.get(id(pool))
@@ -336,10 +400,9 @@ class _Search:
         return True
 
     def _restore(self, pool: Pool, device: Offered) -> None:
-        if device.consumes:
-            left = self._left[id(pool)]
-            for name, amount in device.consumes.items():
-                left[name] += amount
+        left = self._left[id(pool)]
+        for name, amount in device.consumes.items():
+            left[name] += amount
 
     def _takers(self, pool: Pool) -> Iterator[Offered]:
-        return (one for one in (*pool.devices, *pool.others) if one.consumes and self._devices.taken(one.id))
+        return (one for one in (*pool.devices, *pool.others) if one.consumes and self._devices.used(one.id))

@@ -18,7 +18,8 @@ from engine.constraints.device_pools import DevicePools
 from engine.constraints.device_search import Patience, SearchError, Solution, search
 from engine.constraints.nodes import term_matches
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
-from engine.model.devices import Allocation, DeviceBindings, DeviceUse
+from engine.model.device_uses import DeviceBindings, DeviceUse
+from engine.model.devices import Allocation
 from engine.model.objects import PodKey
 from engine.state.cache import Cache
 from engine.state.labels import Where
@@ -147,6 +148,7 @@ class DynamicResources:
     """Keeps a pod to nodes where its claims have their devices, or can get them."""
 
     name = "DynamicResources"
+    citation = None
     depends = Depends.NODE | Depends.DEVICES
 
     def __init__(self, demand: DeviceDemand, matching: DeviceMatching, cache: Cache) -> None:
@@ -189,6 +191,7 @@ class DynamicResourcesScore:
     """Earlier alternatives of requests are better."""
 
     name = "DynamicResources"
+    citation = None
     depends = Depends.NODE | Depends.DEVICES
     normalization = Normalization.TO_MAX
     weight = 2.0

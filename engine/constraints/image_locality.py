@@ -25,6 +25,7 @@ class ImageLocality:
     """The size of the images that the node holds, each counting less the fewer nodes hold it."""
 
     name = "ImageLocality"
+    citation = None
     # Asked for every decision, for one node's images count by how many nodes have them.
     depends = Depends.CENSUS | Depends.NODE
     normalization = Normalization.NONE

@@ -105,6 +105,7 @@ class InterPodAffinity:
     """Keeps a pod to the pods that it must be near, and off those that it or they must not be near."""
 
     name = "InterPodAffinity"
+    citation = None
     depends = Depends.CENSUS | Depends.NODE
 
     def __init__(self, shape: Shape, cache: Cache) -> None:
@@ -227,6 +228,7 @@ class InterPodAffinityScore:
     """
 
     name = "InterPodAffinity"
+    citation = None
     depends = Depends.CENSUS | Depends.NODE
     normalization = Normalization.SPAN
     weight = 2.0

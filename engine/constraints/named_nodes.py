@@ -21,6 +21,7 @@ class NamedNodes:
     """Keeps a pod to the nodes that its required affinity names in each of its terms."""
 
     name = "NodeAffinity"
+    citation = None
     depends = Depends.NODE
 
     def __init__(self, names: frozenset[str], columns: Columns) -> None:

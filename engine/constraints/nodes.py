@@ -29,6 +29,7 @@ class NodeUnschedulable:
     """Keeps pods off cordoned nodes, unless they tolerate the taint that cordoning sets."""
 
     name = "NodeUnschedulable"
+    citation = None
     depends = Depends.NODE
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
@@ -53,6 +54,7 @@ class NodeName:
     """Keeps a pod that names its node to that node."""
 
     name = "NodeName"
+    citation = None
     depends = Depends.NODE
 
     def __init__(self, node: str, columns: Columns) -> None:
@@ -94,6 +96,7 @@ class TaintToleration:
     """
 
     name = "TaintToleration"
+    citation = None
     depends = Depends.NODE
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
@@ -135,6 +138,7 @@ class TaintScore:
     """Fewer PreferNoSchedule taints that the pod does not tolerate are better."""
 
     name = "TaintToleration"
+    citation = None
     depends = Depends.NODE
     normalization = Normalization.TO_MAX_REVERSED
     weight = 3.0
@@ -169,6 +173,7 @@ class NodeAffinity:
     """Keeps a pod to the nodes of its nodeSelector and of its required node affinity, both of which must hold."""
 
     name = "NodeAffinity"
+    citation = None
     depends = Depends.NODE
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
@@ -218,6 +223,7 @@ class NodeAffinityScore:
     """The weights of the preferred terms that match, summed."""
 
     name = "NodeAffinity"
+    citation = None
     depends = Depends.NODE
     normalization = Normalization.TO_MAX
     weight = 2.0

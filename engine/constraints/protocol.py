@@ -14,6 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.constraints.citation import Citation
 from engine.state.counted import Counted
 from engine.state.labels import Where
 
@@ -55,6 +56,11 @@ class Filter(Protocol):
         ...
 
     @property
+    def citation(self) -> Citation | None:
+        """The statement of a rule that it comes from; None of what Kubernetes asks for."""
+        ...
+
+    @property
     def depends(self) -> Depends:
         """What the answer changes with."""
         ...
@@ -75,6 +81,11 @@ class GlobalFilter(Protocol):
     @property
     def name(self) -> str:
         """The stock scheduler's plugin, or the policy's rule."""
+        ...
+
+    @property
+    def citation(self) -> Citation | None:
+        """The statement of a rule that it comes from; None of what Kubernetes asks for."""
         ...
 
     @property
@@ -162,6 +173,11 @@ class Score(Protocol):
     @property
     def name(self) -> str:
         """The stock scheduler's plugin, or the policy's rule."""
+        ...
+
+    @property
+    def citation(self) -> Citation | None:
+        """The statement of a rule that it comes from; None of what Kubernetes asks for."""
         ...
 
     @property

@@ -22,6 +22,7 @@ class NodePorts:
     """Keeps a pod off nodes where a host port that it takes is taken."""
 
     name = "NodePorts"
+    citation = None
     depends = Depends.USAGE
     eased_by_leaving = True
 
@@ -65,6 +66,7 @@ class NodeResourcesFit:
     """Keeps a pod off nodes without room for its requests. One more pod must always be allowed."""
 
     name = "NodeResourcesFit"
+    citation = None
     depends = Depends.NODE | Depends.USAGE
 
     def __init__(self, shape: Shape, columns: Columns) -> None:
@@ -128,6 +130,7 @@ class LeastAllocated:
     """The share of cpu and memory that stays free with the pod on the node, averaged. In whole numbers."""
 
     name = "NodeResourcesFit"
+    citation = None
     depends = Depends.NODE | Depends.USAGE
     normalization = Normalization.NONE
     weight = 1.0
@@ -156,6 +159,7 @@ class BalancedAllocation:
     """
 
     name = "NodeResourcesBalancedAllocation"
+    citation = None
     depends = Depends.NODE | Depends.USAGE
     normalization = Normalization.NONE
     weight = 1.0

@@ -160,6 +160,7 @@ class PodTopologySpread:
     """Keeps a pod off domains that would hold too many more than the emptiest."""
 
     name = "PodTopologySpread"
+    citation = None
     depends = Depends.CENSUS | Depends.NODE
 
     def __init__(self, shape: Shape, cache: Cache) -> None:
@@ -221,6 +222,7 @@ class PodTopologySpreadScore:
     """
 
     name = "PodTopologySpread"
+    citation = None
     depends = Depends.CENSUS | Depends.NODE
     normalization = Normalization.FEWEST
     weight = 2.0

@@ -16,6 +16,7 @@ class Unsupported:
     """Refuses every node to a pod whose spec uses a field that is not honoured yet."""
 
     name = "Unsupported"
+    citation = None
     depends = Depends.NODE
 
     def __init__(self, shape: Shape, columns: Columns) -> None:

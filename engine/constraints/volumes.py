@@ -29,6 +29,7 @@ class VolumeRestrictions:
     """Keeps a pod off disks that another pod of the node writes, and off claims that only one pod may use."""
 
     name = "VolumeRestrictions"
+    citation = None
     depends = Depends.USAGE | Depends.CENSUS | Depends.VOLUMES
 
     def __init__(self, disks: tuple[Disk, ...], alone: tuple[ClaimName, ...], cache: Cache) -> None:
@@ -70,6 +71,7 @@ class NodeVolumeLimits:
     """Keeps a pod off nodes that take no more volumes of a CSI driver. One that is on the node already is no more."""
 
     name = "NodeVolumeLimits"
+    citation = None
     depends = Depends.USAGE | Depends.VOLUMES
 
     def __init__(self, demand: Demand, cache: Cache) -> None:
@@ -100,6 +102,7 @@ class VolumeBinding:
     """Keeps a pod to the nodes that reach its volumes, and where those that it lacks can be found or made."""
 
     name = "VolumeBinding"
+    citation = None
     depends = Depends.NODE | Depends.VOLUMES
 
     def __init__(self, demand: Demand, matching: VolumeMatching) -> None:
@@ -128,6 +131,7 @@ class VolumeZone:
     """Keeps a pod to the zones and regions of its volumes, as their labels say; a node that says none is in all."""
 
     name = "VolumeZone"
+    citation = None
     depends = Depends.NODE | Depends.VOLUMES
 
     def __init__(self, demand: Demand, cache: Cache) -> None:

@@ -5,12 +5,12 @@ Source: resource.k8s.io/v1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.model.objects import NodeSelector, ObjectMeta, Pod, PodKey, Struct
+from engine.model.device_capacity import CapacityRequirements, DeviceCapacity, nanos
+from engine.model.objects import NodeSelector, ObjectMeta, PodKey, Struct
 from engine.model.storage import ClaimName
 
 FINALIZER: Final = "resource.kubernetes.io/delete-protection"
@@ -46,16 +46,18 @@ class PoolId(NamedTuple):
         return f"{self.driver}/{self.pool}"
 
 
-class DeviceUse(NamedTuple):
-    """A claim that a pod uses.
+class Holding(NamedTuple):
+    """What a claim has of a device.
 
     Attributes:
-        claim: Which; None while it is not made yet.
-        owner: The pod, where the claim is made for it from a template; else None.
+        device: Which.
+        share: What tells the claim's share from others; "" where it has all of the device.
+        amounts: Name and billionths of what the share takes.
     """
 
-    claim: ClaimName | None
-    owner: PodKey | None = None
+    device: DeviceId
+    share: str = ""
+    amounts: tuple[tuple[str, int], ...] = ()
 
 
 class CelSelector(Struct, frozen=True):
@@ -104,7 +106,7 @@ class DeviceRequirements(Struct, frozen=True):
     count: int = 1
     admin_access: bool | None = None
     tolerations: tuple[DeviceToleration, ...] | None = None
-    capacity: dict[str, Any] | None = None
+    capacity: CapacityRequirements | None = None
 
 
 class DeviceRequest(Struct, frozen=True):
@@ -154,11 +156,22 @@ class AllocatedDevice(Struct, frozen=True):
     admin_access: bool | None = None
     tolerations: tuple[DeviceToleration, ...] | None = None
     binding_conditions: tuple[str, ...] | None = None
+    binding_failure_conditions: tuple[str, ...] | None = None
+    share_id: str | None = msgspec.field(default=None, name="shareID")
+    consumed_capacity: dict[str, str | int | float] | None = None
 
     @property
     def id(self) -> DeviceId:
         """Which device."""
         return DeviceId(self.driver, self.pool, self.device)
+
+    @property
+    def holding(self) -> Holding:
+        """What nobody else may have any more."""
+        if self.share_id is None:
+            return Holding(self.id)
+        amounts = sorted((self.consumed_capacity or {}).items())
+        return Holding(self.id, self.share_id, tuple((name, nanos(amount)) for name, amount in amounts))
 
 
 class AllocatedConfiguration(Struct, frozen=True):
@@ -181,6 +194,11 @@ class Allocation(Struct, frozen=True):
 
     devices: AllocatedDevices = AllocatedDevices()
     node_selector: NodeSelector | None = None
+
+    @property
+    def held(self) -> frozenset[Holding]:
+        """What nobody else may have. Looking after a device takes nothing of it."""
+        return frozenset(one.holding for one in self.devices.results or () if not one.admin_access)
 
 
 class Consumer(Struct, frozen=True):
@@ -226,10 +244,9 @@ class ResourceClaim(Struct, frozen=True):
         return len(self.status.reserved_for or ()) >= MOST_USERS
 
     @property
-    def held(self) -> frozenset[DeviceId]:
-        """The devices that nobody else may have."""
-        results = self.allocation.devices.results if self.allocation is not None else None
-        return frozenset(result.id for result in results or () if not result.admin_access)
+    def held(self) -> frozenset[Holding]:
+        """What nobody else may have."""
+        return self.allocation.held if self.allocation is not None else frozenset()
 
     def made_for(self, pod: PodKey) -> bool:
         """Whether the pod looks after it."""
@@ -286,12 +303,6 @@ class DeviceAttribute(Struct, frozen=True):
         return None
 
 
-class DeviceCapacity(Struct, frozen=True):
-    """How much of something a device has."""
-
-    value: str | int | float = "0"
-
-
 class Counter(Struct, frozen=True):
     """An amount of something that devices share."""
 
@@ -325,12 +336,8 @@ class Device(Struct, frozen=True):
     taints: tuple[DeviceTaint, ...] | None = None
     binds_to_node: bool | None = None
     binding_conditions: tuple[str, ...] | None = None
+    binding_failure_conditions: tuple[str, ...] | None = None
     allow_multiple_allocations: bool | None = None
-
-    @property
-    def honoured(self) -> bool:
-        """Whether it can be given out here: not what is shared by amounts, or has to be waited for after that."""
-        return not self.binding_conditions and not self.allow_multiple_allocations
 
 
 class SlicePool(Struct, frozen=True):
@@ -376,38 +383,3 @@ DeviceObject = DeviceClass | ResourceSlice | ResourceClaim
 
 DEVICES: Final[tuple[type[msgspec.Struct], ...]] = (DeviceClass, ResourceSlice, ResourceClaim)
 """The types of `DeviceObject`."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceBindings:
-    """What has to be written before a pod is bound, so that it may use its claims.
-
-    Attributes:
-        node: Where the pod goes.
-        claims: Those that are not the pod's yet, each with what it is to get; None where it has its devices.
-    """
-
-    node: str
-    claims: tuple[tuple[ResourceClaim, Allocation | None], ...] = ()
-
-
-def device_uses(pod: Pod) -> tuple[DeviceUse, ...]:
-    """The claims of devices of a pod, in their order.
-
-    A claim of a template that turned out not to be needed is left out.
-    """
-    references = pod.spec.resource_claims
-    if not references:
-        return ()
-    made = {status.name: status for status in pod.status.resource_claim_statuses or ()}
-    namespace, found = pod.metadata.namespace, []
-    for reference in references:
-        if reference.resource_claim_name is not None:
-            found.append(DeviceUse(ClaimName(namespace, reference.resource_claim_name)))
-        elif reference.resource_claim_template_name is not None:
-            status = made.get(reference.name)
-            if status is None:
-                found.append(DeviceUse(None, pod.key))
-            elif status.resource_claim_name is not None:
-                found.append(DeviceUse(ClaimName(namespace, status.resource_claim_name), pod.key))
-    return tuple(dict.fromkeys(found))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
-from engine.model.devices import DeviceBindings
+from engine.model.device_uses import DeviceBindings
 from engine.model.objects import PodKey
 from engine.model.storage import VolumeBindings
 from engine.placement.hints import Hint
@@ -73,7 +73,7 @@ class Refusals:
         stock: Counter[str] = Counter()
         rules: Counter[str] = Counter()
         for constraint, slots in self.by_filter():
-            (rules if hasattr(constraint, "citation") else stock).update(constraint.reasons(slots))
+            (stock if constraint.citation is None else rules).update(constraint.reasons(slots))
         return [*sorted(stock.items(), key=lambda item: f"{item[1]} {item[0]}"), *rules.items()]
 
 

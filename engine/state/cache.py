@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from engine.model.devices import DeviceBindings, device_uses
+from engine.model.device_uses import DeviceBindings, device_uses
 from engine.model.objects import Node, Pod, PodKey
 from engine.model.requests import pod_requests, scoring_requests
 from engine.model.shape import Shape, ShapeTable

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeVar
 
+from engine.model.device_uses import DeviceBindings
 from engine.model.devices import (
     Allocation,
-    DeviceBindings,
     DeviceClass,
     DeviceId,
     DeviceObject,
+    Holding,
     PoolId,
     ResourceClaim,
     ResourceSlice,
@@ -59,7 +60,10 @@ class Devices:
         self._by_node: dict[str, dict[str, ResourceSlice]] = {}
         self._by_pool: dict[PoolId, dict[str, ResourceSlice]] = {}
         self._pool_nodes: dict[PoolId, Counter[str]] = {}
-        self._taken: Counter[DeviceId] = Counter()
+        self._held: Counter[Holding] = Counter()
+        self._whole: set[DeviceId] = set()
+        self._shares: Counter[DeviceId] = Counter()
+        self._amounts: dict[DeviceId, Counter[str]] = {}
         self._assumed: dict[ClaimName, tuple[PodKey, str, Allocation]] = {}
         self._holders: dict[PodKey, tuple[ClaimName, ...]] = {}
 
@@ -86,8 +90,16 @@ class Devices:
         return self._by_pool.get(pool, {})
 
     def taken(self, device: DeviceId) -> bool:
-        """Whether somebody has the device, or we assume so."""
-        return device in self._taken
+        """Whether somebody has all of the device, or we assume so."""
+        return device in self._whole
+
+    def used(self, device: DeviceId) -> bool:
+        """Whether somebody has the device, or a share of it, or we assume so."""
+        return device in self._whole or device in self._shares
+
+    def shared(self, device: DeviceId) -> Mapping[str, int] | None:
+        """What those take together that have a share of a device, in billionths; None where nobody takes anything."""
+        return self._amounts.get(device)
 
     def pending(self, claim: ResourceClaim) -> bool:
         """Whether we have decided what the claim gets, and the cluster does not say so yet."""
@@ -178,17 +190,41 @@ class Devices:
 
     # Who has what
 
-    def _hold(self, before: frozenset[DeviceId], after: frozenset[DeviceId]) -> None:
-        for device in before - after:
-            self._taken[device] -= 1
-            if not self._taken[device]:
-                del self._taken[device]
+    def _hold(self, before: frozenset[Holding], after: frozenset[Holding]) -> None:
+        for holding in before - after:
+            self._held[holding] -= 1
+            if not self._held[holding]:
+                del self._held[holding]
+                self._give_back(holding)
                 self.freed += 1
-                self._touch(device)
-        for device in after - before:
-            self._taken[device] += 1
-            if self._taken[device] == 1:
-                self._touch(device)
+                self._touch(holding.device)
+        for holding in after - before:
+            self._held[holding] += 1
+            if self._held[holding] == 1:
+                self._give(holding)
+                self._touch(holding.device)
+
+    def _give(self, holding: Holding) -> None:
+        if not holding.share:
+            self._whole.add(holding.device)
+            return
+        self._shares[holding.device] += 1
+        if holding.amounts:
+            self._amounts.setdefault(holding.device, Counter()).update(dict(holding.amounts))
+
+    def _give_back(self, holding: Holding) -> None:
+        device = holding.device
+        if not holding.share:
+            self._whole.discard(device)
+            return
+        self._shares[device] -= 1
+        if not self._shares[device]:
+            del self._shares[device]
+        if holding.amounts:
+            amounts = self._amounts[device]
+            amounts.subtract(dict(holding.amounts))
+            if not any(amounts.values()):
+                del self._amounts[device]
 
     def _touch(self, device: DeviceId) -> None:
         for node in self._pool_nodes.get(PoolId(device.driver, device.pool), ()):
@@ -206,7 +242,7 @@ class Devices:
             if allocation is not None:
                 self._drop(claim.name)
                 self._assumed[claim.name] = (pod, claim.metadata.uid, allocation)
-                self._hold(frozenset(), _held(allocation))
+                self._hold(frozenset(), allocation.held)
                 names.append(claim.name)
         self._holders[pod] = tuple(names)
 
@@ -220,7 +256,7 @@ class Devices:
     def _drop(self, name: ClaimName) -> None:
         assumed = self._assumed.pop(name, None)
         if assumed is not None:
-            self._hold(_held(assumed[2]), frozenset())
+            self._hold(assumed[2].held, frozenset())
 
 
 _Key = TypeVar("_Key")
@@ -231,10 +267,6 @@ def _discard(index: dict[_Key, dict[str, ResourceSlice]], key: _Key, name: str) 
     del members[name]
     if not members:
         del index[key]
-
-
-def _held(allocation: Allocation) -> frozenset[DeviceId]:
-    return frozenset(one.id for one in allocation.devices.results or () if not one.admin_access)
 
 
 def _leaving(claim: ResourceClaim) -> bool:

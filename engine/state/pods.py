@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.model.devices import DeviceUse
+from engine.model.device_uses import DeviceUse
 from engine.model.objects import Pod, PodKey
 from engine.model.shape import Shape, Workload
 from engine.model.storage import ClaimUse

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.model.device_capacity import DeviceCapacity
 from engine.model.devices import (
     AllocatedDevice,
     AllocatedDevices,
@@ -19,7 +20,6 @@ from engine.model.devices import (
     CounterSet,
     Device,
     DeviceAttribute,
-    DeviceCapacity,
     DeviceClass,
     DeviceClassSpec,
     DeviceConstraint,

@@ -17,17 +17,19 @@ from engine.constraints.devices import (
     DynamicResourcesScore,
     device_bindings,
 )
+from engine.model.device_capacity import CapacityRequirements, DeviceCapacity
+from engine.model.device_uses import DeviceBindings, device_uses
 from engine.model.devices import (
     AllocatedConfiguration,
-    DeviceBindings,
+    Device,
     DeviceClassSpec,
     DeviceConfiguration,
     DeviceConstraint,
     DeviceObject,
+    DeviceRequest,
     DeviceTaint,
     DeviceToleration,
     ResourceClaim,
-    device_uses,
 )
 from engine.model.objects import NodeSelector, NodeSelectorTerm, PodKey, Requirement
 from engine.state.cache import Cache
@@ -224,7 +226,6 @@ def test_the_devices_of_a_claim_tell_which_nodes_reach_them() -> None:
 
 HONOURED: dict[str, dict[str, Any]] = {
     "to be waited for": {"binding_conditions": ("ready",)},
-    "shared by amounts": {"allow_multiple_allocations": True},
 }
 
 
@@ -234,6 +235,88 @@ def test_devices_of_a_kind_that_is_not_honoured_are_not_given_out(more: dict[str
     assert Case(world(slice_), make.claim("mine")).given("n1") == ["gpu=n1/plain"]
     case = Case(world(slice_), make.claim("mine", make.exactly(allocation_mode="All")))
     assert "gpu.example.com/n1/odd is of a kind that this scheduler does not honour yet" in case.why("n1")
+
+
+def card(**amounts: DeviceCapacity) -> Device:
+    """A device that is given out in shares."""
+    return replace(make.device("card", allow_multiple_allocations=True), capacity=amounts)
+
+
+def want(name: str = "gpu", count: int = 1, **amounts: str) -> DeviceRequest:
+    capacity = CapacityRequirements(dict(amounts)) if amounts else None
+    return make.exactly(name=name, count=count, capacity=capacity)
+
+
+def test_a_device_is_given_out_in_shares_until_its_amounts_are_gone() -> None:
+    slice_ = make.slice_("n1", card(memory=DeviceCapacity("10Gi")), node="n1")
+    cache = world(slice_, nodes=("n1",))
+    ids = set()
+    for number, (memory, fits) in enumerate([("4Gi", True), ("4Gi", True), ("4Gi", False), ("2Gi", True)]):
+        case = Case(cache, make.claim(f"c{number}", want(memory=memory)))
+        assert (case.nodes() == {"n1"}) is fits
+        bindings = case.bindings("n1") if fits else None
+        if bindings is not None:
+            ((_, allocation),) = bindings.claims
+            assert allocation is not None
+            (result,) = allocation.devices.results or ()
+            assert result.consumed_capacity == {"memory": memory}
+            assert result.share_id is not None
+            ids.add(result.share_id)
+            cache.devices.assume(PodKey("default", f"p{number}", f"u{number}"), bindings)
+    assert len(ids) == 3
+    assert not Case(cache, make.claim("whole", want())).nodes()
+    cache.devices.forget(PodKey("default", "p1", "u1"))
+    assert Case(cache, make.claim("again", want(memory="4Gi"))).nodes() == {"n1"}
+    assert not Case(cache, make.claim("more", want(memory="5Gi"))).nodes()
+
+
+SHARES: dict[str, tuple[tuple[DeviceRequest, ...], bool]] = {
+    "two requests of one claim": ((want("a", memory="5Gi"), want("b", memory="5Gi")), True),
+    "which are too much together": ((want("a", memory="6Gi"), want("b", memory="5Gi")), False),
+    "one request has no two shares of one device": ((want("a", count=2, memory="1Gi"),), False),
+    "all that there is": ((want("a"),), True),
+    "all of it, and more": ((want("a"), want("b", memory="1Gi")), False),
+    "an amount that it does not have": ((want("a", bandwidth="1"),), False),
+    "no quantity": ((want("a", memory="much"),), False),
+}
+
+
+@pytest.mark.parametrize(("requests", "fits"), SHARES.values(), ids=SHARES)
+def test_shares_of_one_claim(requests: tuple[DeviceRequest, ...], fits: bool) -> None:
+    slice_ = make.slice_("n1", card(memory=DeviceCapacity("10Gi")), node="n1")
+    assert bool(Case(world(slice_), make.claim("mine", *requests)).nodes()) is fits
+
+
+def test_a_device_that_is_not_shared_must_have_what_is_asked_and_is_taken_whole() -> None:
+    devices = (make.device(f"d{size}", capacity={"memory": f"{size}Gi"}) for size in (10, 40))
+    case = Case(world(make.slice_("n1", *devices, node="n1")), make.claim("mine", want(memory="20Gi")))
+    assert case.given("n1") == ["gpu=n1/d40"]
+    bindings = case.bindings("n1")
+    assert bindings is not None
+    (result,) = bindings.claims[0][1].devices.results or ()  # type: ignore[union-attr]
+    assert (result.share_id, result.consumed_capacity) == (None, None)
+
+
+def test_all_devices_are_those_that_have_enough() -> None:
+    devices = (make.device(f"d{size}", capacity={"memory": f"{size}Gi"}) for size in (10, 20, 40))
+    capacity = CapacityRequirements({"memory": "20Gi"})
+    every = make.exactly(allocation_mode="All", capacity=capacity)
+    case = Case(world(make.slice_("n1", *devices, node="n1")), make.claim("mine", every))
+    assert case.given("n1") == ["gpu=n1/d20", "gpu=n1/d40"]
+
+
+def test_a_second_share_takes_nothing_more_of_what_the_devices_of_a_pool_share() -> None:
+    shared = replace(
+        make.device("card", {}, {}, {"gpu": {"slots": "1"}}, allow_multiple_allocations=True),
+        capacity={"memory": DeviceCapacity("10Gi")},
+    )
+    other = make.device("other", {}, {}, {"gpu": {"slots": "1"}})
+    slices = (
+        make.slice_("s", shared, other, node="n1", pool="n1", slices=2),
+        make.slice_("t", node="n1", pool="n1", slices=2, counters={"gpu": {"slots": "1"}}),
+    )
+    both = (want("a", memory="1Gi"), want("b", memory="1Gi"))
+    assert Case(world(*slices), make.claim("mine", *both)).given("n1") == ["a=n1/card", "b=n1/card"]
 
 
 def test_administration_is_beside_whoever_has_the_device() -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from engine.constraints.device_demand import device_demand_of
 from engine.constraints.devices import DeviceMatching, DynamicResources, device_bindings
+from engine.model.device_uses import device_uses
 from engine.model.devices import (
     Device,
     DeviceConstraint,
@@ -17,7 +18,6 @@ from engine.model.devices import (
     DeviceRequest,
     ResourceClaim,
     ResourceSlice,
-    device_uses,
 )
 from engine.model.objects import NodeSelector, NodeSelectorTerm, Pod, PodKey, Requirement
 from engine.state.cache import Cache

@@ -15,6 +15,7 @@ from engine.cluster.protocol import DEVICES, ResourceKind
 from engine.cluster.reflector import Synced, Trouble, Upserted
 from engine.cluster.simulated import Options, SimulatedCluster
 from engine.compile import compile_policy
+from engine.model.device_capacity import CapacityRequirements
 from engine.model.devices import DeviceId, DeviceObject, ResourceClaim, ResourceClaimTemplate
 from engine.model.objects import Node, NodeStatus, ObjectMeta, Pod
 from engine.scheduler.simulation import Simulation
@@ -77,7 +78,7 @@ class World:
         return [one for one in found if isinstance(one, ResourceClaim)]
 
     def held(self) -> Counter[DeviceId]:
-        return Counter(device for claim in self.claims() for device in claim.held)
+        return Counter(one.device for claim in self.claims() for one in claim.held)
 
     def told(self, reason: str = "FailedScheduling") -> list[str]:
         return [event.message for event in self.cluster.events if event.reason == reason]
@@ -157,8 +158,13 @@ WAITS: dict[str, tuple[tuple[Item, ...], str]] = {
         "1 cannot allocate all claims, 1 class gpu: selector #0: CEL runtime error: no such key: model",
     ),
     "amounts": (
-        (CLASS, make.claim("mine", make.exactly(capacity={"requests": {"memory": "1Gi"}})), pod("p", "mine")),
-        "request gpu: has capacity requests, which this scheduler does not honour yet",
+        (
+            CLASS,
+            make.gpus("n1", 1),
+            make.claim("mine", make.exactly(capacity=CapacityRequirements({"memory": "1Gi"}))),
+            pod("p", "mine"),
+        ),
+        "2 cannot allocate all claims",
     ),
 }
 

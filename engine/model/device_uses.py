@@ -1,0 +1,57 @@
+"""Which claims of devices a pod uses, and what has to be written so that it may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.model.devices import Allocation, ResourceClaim
+from engine.model.objects import Pod, PodKey
+from engine.model.storage import ClaimName
+
+
+class DeviceUse(NamedTuple):
+    """A claim that a pod uses.
+
+    Attributes:
+        claim: Which; None while it is not made yet.
+        owner: The pod, where the claim is made for it from a template; else None.
+    """
+
+    claim: ClaimName | None
+    owner: PodKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBindings:
+    """What has to be written before a pod is bound, so that it may use its claims.
+
+    Attributes:
+        node: Where the pod goes.
+        claims: Those that are not the pod's yet, each with what it is to get; None where it has its devices.
+    """
+
+    node: str
+    claims: tuple[tuple[ResourceClaim, Allocation | None], ...] = ()
+
+
+def device_uses(pod: Pod) -> tuple[DeviceUse, ...]:
+    """The claims of devices of a pod, in their order.
+
+    A claim of a template that turned out not to be needed is left out.
+    """
+    references = pod.spec.resource_claims
+    if not references:
+        return ()
+    made = {status.name: status for status in pod.status.resource_claim_statuses or ()}
+    namespace, found = pod.metadata.namespace, []
+    for reference in references:
+        if reference.resource_claim_name is not None:
+            found.append(DeviceUse(ClaimName(namespace, reference.resource_claim_name)))
+        elif reference.resource_claim_template_name is not None:
+            status = made.get(reference.name)
+            if status is None:
+                found.append(DeviceUse(None, pod.key))
+            elif status.resource_claim_name is not None:
+                found.append(DeviceUse(ClaimName(namespace, status.resource_claim_name), pod.key))
+    return tuple(dict.fromkeys(found))
