@@ -1,23 +1,9 @@
-"""How a decision names the rule that it rests on: the rule, the file and the line, and the line's own words."""
+"""What a citation quotes: a statement as its file has it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from grammar.policy import CheckedPolicy
 from grammar.span import Span
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A statement of a rule. ``text`` is the statement as it is written."""
-
-    rule: str
-    span: Span
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"rule {self.rule}, {self.span}"
 
 
 def excerpt(policy: CheckedPolicy, span: Span) -> str:

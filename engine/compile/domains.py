@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compile.citation import Citation
+from engine.constraints.citation import Citation
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
 from engine.constraints.telling import DomainCount, Value
 from engine.state.census import Census

@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from engine.compile.citation import Citation
 from engine.compile.conditions import Judge, NodeNumbers
 from engine.compile.origins import Origin
 from engine.compile.telling import FactsOf
+from engine.constraints.citation import Citation
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
 from engine.constraints.telling import DelayBeyond, Value
 from engine.state.labels import Where

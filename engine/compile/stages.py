@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from engine.compile.citation import Citation
 from engine.compile.conditions import Judge
 from engine.compile.nodes import InNodeSet
 from engine.compile.requirements import Stage
 from engine.compile.telling import FactsOf
+from engine.constraints.citation import Citation
 from grammar.policy import CheckedPolicy, Condition, Rule, Try
 
 

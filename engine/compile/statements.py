@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from engine.compile.citation import Citation
 from engine.compile.conditions import Context, NodeNumbers, build
 from engine.compile.domains import (
     AtMostOnNode,
@@ -20,6 +19,7 @@ from engine.compile.nodes import Prefer, PreferQuantity, Require, WithinDelay
 from engine.compile.origins import Origin
 from engine.compile.subject import holds, own_facts
 from engine.compile.telling import FactsOf
+from engine.constraints.citation import Citation
 from engine.constraints.protocol import Filter, GlobalFilter, Score
 from engine.state.census import Census
 from grammar import policy as language

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.compile.citation import Citation
 from engine.constraints.protocol import Filter, GlobalFilter, Score
 from engine.constraints.telling import Value
 from engine.model.objects import PodKey
@@ -39,7 +38,7 @@ class Source:
     @classmethod
     def of(cls, constraint: Filter | GlobalFilter | Score) -> Source:
         """Who a constraint belongs to."""
-        citation: Citation | None = getattr(constraint, "citation", None)
+        citation = constraint.citation
         if citation is None:
             return cls(constraint.name)
         return cls(citation.rule, citation.span.file or "policy", citation.span.line, citation.text)

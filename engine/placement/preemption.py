@@ -333,6 +333,7 @@ class Promised:
     """
 
     name = "NominatedPods"
+    citation = None
     depends = Depends.USAGE
 
     def __init__(self, slots: Mapping[int, Counter[str]]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from engine.binder import Outcome
 from engine.clock import Clock
 from engine.cluster.protocol import ResourceKind
+from engine.constraints.protocol import Filter, GlobalFilter
 from engine.placement import Decision
 from engine.placement.decision import NO_NODE, Refusals
 from engine.scheduler.watched import WATCHED
@@ -179,10 +180,10 @@ class Measurements:
             if code != NO_NODE:
                 self._refused(filters[code - 1])
 
-    def _refused(self, constraint: object) -> None:
-        citation = getattr(constraint, "citation", None)
+    def _refused(self, constraint: Filter | GlobalFilter) -> None:
+        citation = constraint.citation
         if citation is None:
-            label = (str(getattr(constraint, "name", "")), "", "")
+            label = (constraint.name, "", "")
         else:
             label = (citation.rule, citation.span.file, str(citation.span.line))
         if label not in self.refusals and len(self.refusals) >= RULES_AT_MOST:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from engine.binder import Outcome
 from engine.clock import SystemClock
-from engine.compile.citation import Citation
+from engine.constraints.citation import Citation
 from engine.placement import Decision
 from engine.placement.decision import Refusals
 from engine.serving import Measurements, make_registry

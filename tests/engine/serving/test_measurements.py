@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.binder import Outcome
 from engine.cluster.protocol import ResourceKind
-from engine.compile.citation import Citation
+from engine.constraints.citation import Citation
 from engine.constraints.protocol import Depends, Mask, Slots
 from engine.model.objects import PodKey
 from engine.placement import VICTIMS_GOING, Decision, Preemption
@@ -30,6 +30,7 @@ class Plugin:
 
     name: str = "NodeName"
     depends: Depends = Depends.NODE
+    citation: Citation | None = None
 
     def passes(self, where: object) -> Mask:
         raise NotImplementedError
