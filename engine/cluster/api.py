@@ -7,16 +7,16 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from engine.clock import Clock
+from engine.clock import Clock, SystemClock, utc
 from engine.cluster import wire
 from engine.cluster.configuration import find_credentials
-from engine.cluster.errors import ApiError, Expired, Unreachable
+from engine.cluster.errors import ApiError, Expired, Unreachable, other_value
 from engine.cluster.protocol import ClusterEvent, LeaseRecord, Listing, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer, Stream, Transport
 from engine.model.devices import Allocation, ResourceClaim
@@ -47,6 +47,7 @@ _PATHS = {
     ResourceKind.DEVICE_SLICES: "/apis/resource.k8s.io/v1/resourceslices",
     ResourceKind.DEVICE_CLAIMS: "/apis/resource.k8s.io/v1/resourceclaims",
 }
+_PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 _SELECTORS = {ResourceKind.PODS: "status.phase!=Succeeded,status.phase!=Failed"}
 
 
@@ -82,10 +83,12 @@ class ApiCluster:
     Args:
         transport: The way to the server.
         instance: Which of several Berths this is, in events.
+        clock: Says when devices are given.
     """
 
-    def __init__(self, transport: Transport, instance: str = "") -> None:
+    def __init__(self, transport: Transport, instance: str = "", clock: Clock | None = None) -> None:
         self._transport = transport
+        self._clock = clock or SystemClock()
         self._instance = (instance or f"berth-{socket.gethostname()}")[:128]
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
@@ -175,6 +178,41 @@ class ApiCluster:
                 return None
             raise
 
+    def get_manifest(self, namespace: str, name: str) -> Mapping[str, object] | None:
+        """The pod as the server's JSON, None where there is none."""
+        try:
+            return wire.decode_manifest(self._send("GET", _pod(namespace, name)).body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def create_pod(self, manifest: Mapping[str, object]) -> Pod:
+        """Create the pod of a manifest; the pod as the server made it."""
+        namespace, body = wire.creation(manifest)
+        return wire.decode_pod(self._send("POST", _pod(namespace, ""), body).body)
+
+    def ensure_priority_class(self, name: str, value: int, description: str) -> None:
+        """See to it that the priority class is there, with that value."""
+        found = self._priority_value(name)
+        if found is None:
+            try:
+                self._send("POST", _PRIORITY_CLASSES, wire.priority_class(name, value, description))
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                found = self._priority_value(name)  # made by somebody else, or by us, and the answer was lost
+        if found is not None and found != value:
+            raise other_value(name, found, value)
+
+    def _priority_value(self, name: str) -> int | None:
+        try:
+            return wire.decode_priority(self._send("GET", f"{_PRIORITY_CLASSES}/{quote(name, '')}").body)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def bind(self, pod: PodKey, node: str) -> None:
         """Bind the pod to the node; the uid is a precondition."""
         self._send("POST", _pod(pod.namespace, pod.name) + "/binding", wire.binding(pod, node))
@@ -187,9 +225,9 @@ class ApiCluster:
         """Set one condition; the uid is a precondition."""
         self._patch_status(pod, wire.condition_patch(pod, condition))
 
-    def delete_pod(self, pod: PodKey) -> None:
+    def delete_pod(self, pod: PodKey, grace_seconds: int | None = None) -> None:
         """Delete the pod; the uid is a precondition."""
-        self._send("DELETE", _pod(pod.namespace, pod.name), wire.deletion(pod))
+        self._send("DELETE", _pod(pod.namespace, pod.name), wire.deletion(pod, grace_seconds))
 
     def nominate(self, pod: PodKey, node: str) -> None:
         """Set the node that is promised to the pod, "" for none; the uid is a precondition."""
@@ -249,7 +287,7 @@ class ApiCluster:
         if allocation is not None:
             body = wire.protection_patch(claim)
             claim = wire.decode_resource_claim(self._patch(path, body, "resource claim").body)
-        body = wire.reservation_patch(claim, pod, allocation)
+        body = wire.reservation_patch(claim, pod, allocation, utc(self._clock.now()))
         return wire.decode_resource_claim(self._patch(f"{path}/status", body, "resource claim").body)
 
     def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
@@ -313,7 +351,8 @@ class ApiCluster:
 
 
 def _pod(namespace: str, name: str) -> str:
-    return f"/api/v1/namespaces/{quote(namespace, '')}/pods/{quote(name, '')}"
+    path = f"/api/v1/namespaces/{quote(namespace, '')}/pods"
+    return f"{path}/{quote(name, '')}" if name else path
 
 
 def _claim(namespace: str, name: str) -> str:
@@ -339,11 +378,11 @@ def connect(kubeconfig: Path | None, context: str | None = None, clock: Clock | 
     Args:
         kubeconfig: The file; None looks at ``$KUBECONFIG``, ``~/.kube/config`` and the pod's service account.
         context: A context's name, None for the current one.
-        clock: For renewing credentials and forgetting idle connections.
+        clock: For renewing credentials, forgetting idle connections, and saying when devices are given.
 
     Raises:
         ConfigurationError: Names the file, the field and the remedy.
     """
     credentials = find_credentials(kubeconfig, context, clock)
     instance = f"berth-{os.environ.get('HOSTNAME') or socket.gethostname()}-{random.getrandbits(32):08x}"
-    return ApiCluster(Transport(credentials, user_agent="berth/0.1", clock=clock), instance)
+    return ApiCluster(Transport(credentials, user_agent="berth/0.1", clock=clock), instance, clock)

@@ -38,3 +38,13 @@ class Expired(ApiError):
 
     def __init__(self, message: str) -> None:
         super().__init__(410, "Expired", message)
+
+
+def other_value(name: str, found: int, wanted: int) -> ApiError:
+    """The refusal of a priority class that is there with another value, which nobody can change."""
+    return ApiError(
+        409,
+        "Conflict",
+        f"the priority class {name} is there with the value {found}, and not {wanted}: "
+        f"kubectl delete priorityclass {name}, and it is made anew",
+    )

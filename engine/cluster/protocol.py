@@ -8,7 +8,7 @@ cluster is used by one.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -170,6 +170,36 @@ class Cluster(Protocol):
         """The pod as it is now, None where there is none."""
         ...
 
+    def get_manifest(self, namespace: str, name: str) -> Mapping[str, object] | None:
+        """The pod as JSON, with every field that the cluster has of it; None where there is none.
+
+        The simulated cluster keeps only what it reads of a manifest: no environment, commands, probes or mounts, and
+        of volumes only what places them. A pod that is made of that again is the same to all that is simulated.
+        """
+        ...
+
+    def create_pod(self, manifest: Mapping[str, object]) -> Pod:
+        """Create the pod of a manifest, which may name its node and owners already; the pod as it is then.
+
+        A pod without a namespace goes to ``default``. An answer that was lost may have created it: a second try then
+        finds the name taken.
+
+        Raises:
+            ApiError: 409 where the name is taken; 403 where a quota, another admission or our roles forbid it; 404
+                without its namespace; 400 and 422 where the manifest is none.
+        """
+        ...
+
+    def ensure_priority_class(self, name: str, value: int, description: str) -> None:
+        """See to it that the priority class is there, one that preempts nothing and is nobody's default.
+
+        One that is there stays as it is: administrators may describe it as they like, and its value cannot be changed.
+
+        Raises:
+            ApiError: 409 where it is there with another value; the message says the remedy.
+        """
+        ...
+
     def bind(self, pod: PodKey, node: str) -> None:
         """Bind the pod to the node; the uid is a precondition.
 
@@ -182,8 +212,13 @@ class Cluster(Protocol):
         """Evict through the eviction API. ApiError 429 where a disruption budget forbids it now."""
         ...
 
-    def delete_pod(self, pod: PodKey) -> None:
-        """Delete the pod, which gets its own grace period; disruption budgets are not asked.
+    def delete_pod(self, pod: PodKey, grace_seconds: int | None = None) -> None:
+        """Delete the pod; disruption budgets are not asked, and the uid is a precondition.
+
+        Args:
+            pod: Exactly that one.
+            grace_seconds: None for the pod's own. 0 takes it away at once, without its kubelet's word that nothing of
+                it runs any more: for pods that only hold room, or whose node is known to be gone.
 
         Raises:
             ApiError: 409 where another pod has its name; 404 where it is gone.

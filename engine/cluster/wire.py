@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
@@ -116,6 +116,10 @@ class _Lease(Struct, frozen=True):
     spec: _LeaseSpec = _LeaseSpec()
 
 
+class _Priority(Struct, frozen=True):
+    value: int = 0
+
+
 _TYPES: dict[ResourceKind, Any] = {
     ResourceKind.PODS: Pod,
     ResourceKind.NODES: Node,
@@ -152,6 +156,8 @@ _RAW_EVENT = msgspec.json.Decoder(_RawEvent)
 _NAMED = msgspec.json.Decoder(_Named)
 _STATUS = msgspec.json.Decoder(_Status)
 _LEASE = msgspec.json.Decoder(_Lease)
+_PRIORITY = msgspec.json.Decoder(_Priority)
+_MANIFEST = msgspec.json.Decoder(dict[str, object])
 _CHANGES = {change.value: change for change in Change}
 
 
@@ -165,6 +171,30 @@ def decode_pod(body: bytes) -> Pod:
         return _OBJECTS[ResourceKind.PODS].decode(body)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreachable(f"pod {_name_of(body)} cannot be decoded: {error}") from error
+
+
+def decode_manifest(body: bytes) -> dict[str, object]:
+    """One pod, with all its fields as they are.
+
+    Raises:
+        Unreachable: It is no JSON object.
+    """
+    try:
+        return _MANIFEST.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"pod {_name_of(body)} cannot be decoded: {error}") from error
+
+
+def decode_priority(body: bytes) -> int:
+    """The value of one PriorityClass.
+
+    Raises:
+        Unreachable: It is not a priority class that we understand.
+    """
+    try:
+        return _PRIORITY.decode(body).value
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"priority class {_name_of(body)} cannot be decoded: {error}") from error
 
 
 def decode_claim(body: bytes) -> PersistentVolumeClaim:
@@ -387,9 +417,34 @@ def eviction(pod: PodKey, grace_seconds: int | None) -> bytes:
     )
 
 
-def deletion(pod: PodKey) -> bytes:
+def deletion(pod: PodKey, grace_seconds: int | None) -> bytes:
     """What goes with a DELETE of exactly that pod."""
-    return encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}})
+    options: dict[str, object] = {"preconditions": {"uid": pod.uid}}
+    if grace_seconds is not None:
+        options["gracePeriodSeconds"] = grace_seconds
+    return encode({"apiVersion": "v1", "kind": "DeleteOptions", **options})
+
+
+def creation(manifest: Mapping[str, object]) -> tuple[str, bytes]:
+    """The namespace of a pod's manifest, and the manifest as it is sent there."""
+    metadata = manifest.get("metadata")
+    namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
+    return str(namespace or "default"), encode({"apiVersion": "v1", "kind": "Pod", **manifest})
+
+
+def priority_class(name: str, value: int, description: str) -> bytes:
+    """A PriorityClass that preempts nothing and is nobody's default."""
+    return encode(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "globalDefault": False,
+            "preemptionPolicy": "Never",
+            "description": description,
+        }
+    )
 
 
 def nomination_patch(pod: PodKey, node: str) -> bytes:
@@ -406,9 +461,7 @@ def condition_patch(pod: PodKey, condition: Condition) -> bytes:
         "message": condition.message,
     }
     if condition.last_transition_time is not None:
-        fields["lastTransitionTime"] = condition.last_transition_time.astimezone(UTC).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        )
+        fields["lastTransitionTime"] = _time(condition.last_transition_time)
     return encode({"metadata": {"uid": pod.uid}, "status": {"conditions": [fields]}})
 
 
@@ -441,12 +494,19 @@ def protection_patch(claim: ResourceClaim) -> bytes:
     return encode({"metadata": {**_precondition(claim.metadata), "finalizers": [FINALIZER]}})
 
 
-def reservation_patch(claim: ResourceClaim, pod: PodKey, allocation: Allocation | None) -> bytes:
-    """A strategic merge patch of a claim's status: who may use it, and what it gets; consumers are merged by uid."""
+def reservation_patch(
+    claim: ResourceClaim, pod: PodKey, allocation: Allocation | None, now: datetime
+) -> bytes:
+    """A strategic merge patch of a claim's status: who may use it, and what it gets; consumers are merged by uid.
+
+    When it got that is written, too: kube-scheduler 1.36 would add it for the next pod that shares the claim, which
+    the API server refuses for good.
+    """
     consumer = {"resource": "pods", "name": pod.name, "uid": pod.uid}
     status: dict[str, object] = {"reservedFor": [consumer]}
     if allocation is not None:
-        status["allocation"] = allocation
+        written = {**msgspec.to_builtins(allocation), "allocationTimestamp": _time(now)}
+        status["allocation"] = written
     return encode({"metadata": _precondition(claim.metadata), "status": status})
 
 
@@ -510,6 +570,10 @@ def _shortened(text: str) -> str:
     if len(data) <= NOTE_BYTES:
         return text
     return data[: NOTE_BYTES - 3].decode("utf-8", "ignore") + "…"
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _micro_time(time: datetime) -> str:

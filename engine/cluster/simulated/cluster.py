@@ -17,13 +17,10 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
 
 from msgspec.structs import replace
 
 from engine.clock import utc
-from engine.cluster.errors import ApiError
 from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Listing, ResourceKind, WatchEvent
 from engine.cluster.simulated.admission import PodAdmission
 from engine.cluster.simulated.agenda import Agenda, Appointment
@@ -32,26 +29,25 @@ from engine.cluster.simulated.budgets import Budgets
 from engine.cluster.simulated.clock import VirtualClock
 from engine.cluster.simulated.controllers import ALL, Controller, Surroundings
 from engine.cluster.simulated.devices import DEVICE_KINDS, ClaimController, DeviceRegistry
+from engine.cluster.simulated.draining import Draining
 from engine.cluster.simulated.eviction import TaintEviction
 from engine.cluster.simulated.garbage import GarbageCollection
 from engine.cluster.simulated.kubelet import Kubelets
 from engine.cluster.simulated.leases import Leases
 from engine.cluster.simulated.lifecycle import NodeLifecycle
 from engine.cluster.simulated.options import Options
+from engine.cluster.simulated.pod_making import PodMaking
 from engine.cluster.simulated.provisioning import VolumeControllers
 from engine.cluster.simulated.refusals import bad_request, not_found
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.storage import STORAGE_KINDS, StorageRegistry
-from engine.cluster.simulated.store import Store, controller_of, ended
+from engine.cluster.simulated.store import Store, ended
 from engine.manifests.kinds import Object
 from engine.manifests.objects import DaemonSet, Job, Workload
 from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import Condition, Node, Pod, PodKey, Taint
 from engine.model.shape import workload
 from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim
-
-_DRAIN_RETRY: Final = 5.0
-"""Seconds after which ``kubectl drain`` tries a forbidden eviction again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +114,8 @@ class SimulatedCluster:
         self._eviction = TaintEviction(self._store, self._agenda, self._registry, post)
         self._garbage = GarbageCollection(self._store, self._agenda, self._registry, self.options)
         surroundings = Surroundings(self._store, self._agenda, self._registry, self._storage, self.note)
+        self._draining = Draining(self._store, self._agenda, self.evict, self.note)
+        self._made = PodMaking(self._store, self._registry)
         self._controllers: tuple[Controller, ...] = tuple(controller(surroundings) for controller in ALL)
 
     # Time
@@ -174,6 +172,18 @@ class SimulatedCluster:
         """The pod as it is now, also one that has ended; None where there is none."""
         return self._store.pods.get((namespace, name))
 
+    def get_manifest(self, namespace: str, name: str) -> Mapping[str, object] | None:
+        """The pod as JSON, as far as it is kept; None where there is none."""
+        return self._made.manifest(namespace, name)
+
+    def create_pod(self, manifest: Mapping[str, object]) -> Pod:
+        """Create the pod of a manifest. Refusals as the API server has them; namespaces are not asked for."""
+        return self._made.create(manifest)
+
+    def ensure_priority_class(self, name: str, value: int, description: str) -> None:  # noqa: ARG002
+        """See to it that the priority class is there, with that value; the description is not kept."""
+        self._made.ensure_priority_class(name, value)
+
     def bind(self, pod: PodKey, node: str) -> None:
         """Bind the pod to the node. Refusals are those of `engine.cluster.protocol.Cluster.bind`."""
         self._registry.bind(pod, node)
@@ -183,9 +193,9 @@ class SimulatedCluster:
         self._budgets.check(pod)
         self._registry.delete((pod.namespace, pod.name), grace_seconds, pod.uid or None)
 
-    def delete_pod(self, pod: PodKey) -> None:
+    def delete_pod(self, pod: PodKey, grace_seconds: int | None = None) -> None:
         """Delete the pod; the uid is a precondition."""
-        self._registry.delete((pod.namespace, pod.name), None, pod.uid or None)
+        self._registry.delete((pod.namespace, pod.name), grace_seconds, pod.uid or None)
 
     def nominate(self, pod: PodKey, node: str) -> None:
         """Set the node that is promised to the pod, "" for none."""
@@ -287,28 +297,9 @@ class SimulatedCluster:
             self._lifecycle.rewrite(replace(node, spec=replace(node.spec, unschedulable=unschedulable)))
 
     def drain(self, name: str) -> None:
-        """Cordon the node and evict its pods, but those of DaemonSets.
-
-        Where a disruption budget forbids it, it is tried again every five seconds until the node is open again.
-        """
+        """Cordon the node and evict its pods; see `engine.cluster.simulated.draining` for what stays."""
         self.cordon(name)
-        self._evict_all(name)
-
-    def _evict_all(self, name: str) -> None:
-        node = self._store.nodes.get(name)
-        if node is None or not node.spec.unschedulable:
-            return
-        forbidden = False
-        for pod in self._store.pods_of_node(name):
-            owner = controller_of(pod.metadata)
-            if ended(pod) or (owner is not None and owner.kind == "DaemonSet"):
-                continue
-            try:
-                self.evict(pod.key)
-            except ApiError:
-                forbidden = True
-        if forbidden:
-            self._agenda.after(_DRAIN_RETRY, partial(self._evict_all, name))
+        self._draining.drain(name)
 
     def label_node(self, name: str, labels: Mapping[str, str | None]) -> None:
         """Set labels of the node; None takes one away."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.cluster.protocol import (
@@ -72,14 +72,23 @@ class ScriptedCluster:
     def get_pod(self, namespace: str, name: str) -> Pod | None:
         return self._next("get_pod", namespace, name)  # type: ignore[no-any-return]
 
+    def get_manifest(self, namespace: str, name: str) -> Mapping[str, object] | None:
+        return self._next("get_manifest", namespace, name)  # type: ignore[no-any-return]
+
+    def create_pod(self, manifest: Mapping[str, object]) -> Pod:
+        return self._next("create_pod", manifest)  # type: ignore[no-any-return]
+
+    def ensure_priority_class(self, name: str, value: int, description: str) -> None:
+        self._next("ensure_priority_class", name, value, description)
+
     def bind(self, pod: PodKey, node: str) -> None:
         self._next("bind", pod, node)
 
     def evict(self, pod: PodKey, grace_seconds: int | None = None) -> None:
         self._next("evict", pod, grace_seconds)
 
-    def delete_pod(self, pod: PodKey) -> None:
-        self._next("delete_pod", pod)
+    def delete_pod(self, pod: PodKey, grace_seconds: int | None = None) -> None:
+        self._next("delete_pod", pod, *(() if grace_seconds is None else (grace_seconds,)))
 
     def nominate(self, pod: PodKey, node: str) -> None:
         self._next("nominate", pod, node)
