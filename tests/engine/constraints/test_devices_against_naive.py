@@ -10,8 +10,10 @@ from msgspec.structs import replace
 
 from engine.constraints.device_demand import device_demand_of
 from engine.constraints.devices import DeviceMatching, DynamicResources, device_bindings
+from engine.model.device_capacity import CapacityRequirements
 from engine.model.device_uses import device_uses
 from engine.model.devices import (
+    AllocatedDevices,
     Device,
     DeviceConstraint,
     DeviceId,
@@ -59,7 +61,9 @@ def devices(draw: st.DrawFn, partitioned: bool) -> list[Device]:
             attributes["spare"] = draw(st.booleans())
         memory = draw(st.sampled_from(["10Gi", "20Gi"]))
         consumes = {"gpu": {"memory": memory}} if partitioned and draw(st.booleans()) else None
-        found.append(make.device(f"d{index}", attributes, {"memory": memory}, consumes))
+        shared = draw(st.sampled_from([None, None, True]))
+        more = {"allow_multiple_allocations": shared}
+        found.append(make.device(f"d{index}", attributes, {"memory": memory}, consumes, **more))
     return found
 
 
@@ -99,9 +103,11 @@ def slices(draw: st.DrawFn) -> list[ResourceSlice]:
 def requests(draw: st.DrawFn, name: str) -> DeviceRequest:
     def asked() -> Any:
         expressions = draw(st.lists(st.sampled_from(list(MEANT)), max_size=1))
+        memory = draw(st.sampled_from([None, None, "5Gi", "12Gi"]))
+        capacity = None if memory is None else CapacityRequirements({"memory": memory})
         if draw(st.integers(0, 5)) == 0:
-            return make.asked(*expressions, allocation_mode="All")
-        return make.asked(*expressions, count=draw(st.integers(1, 2)))
+            return make.asked(*expressions, allocation_mode="All", capacity=capacity)
+        return make.asked(*expressions, count=draw(st.integers(1, 2)), capacity=capacity)
 
     if draw(st.integers(0, 3)) == 0:
         return make.first(name, asked(), asked())
@@ -123,9 +129,13 @@ def claims(draw: st.DrawFn) -> list[ResourceClaim]:
     return found
 
 
-def holding(number: int, device: DeviceId) -> ResourceClaim:
-    """A claim of somebody else that has a device."""
+def holding(number: int, device: DeviceId, shared: bool) -> ResourceClaim:
+    """A claim of somebody else that has a device, or some of its memory."""
     allocation = make.allocated(device.pool, device.device)
+    if shared:
+        (result,) = allocation.devices.results or ()
+        result = replace(result, share_id=f"share-{number}", consumed_capacity={"memory": "5Gi"})
+        allocation = replace(allocation, devices=AllocatedDevices((result,)))
     return make.claim(f"other-{number}", allocation=allocation)
 
 
@@ -147,7 +157,13 @@ def compare(
     demand = device_demand_of(cache.devices, uses, key)
     assert demand.trouble == ""
     taken = {id_ for one in found for id_ in ids(one) if cache.devices.taken(id_)}
-    slow = Slow(found, taken, MEANT)
+    shares = {
+        id_: shared["memory"]
+        for one in found
+        for id_ in ids(one)
+        if (shared := cache.devices.shared(id_)) is not None
+    }
+    slow = Slow(found, taken, MEANT, shares)
     constraint = DynamicResources(demand, matching, cache)
     passes = constraint.passes(cache.columns.everywhere)
     for name in NODES:
@@ -182,6 +198,16 @@ def _broken(one: ResourceSlice, found: list[ResourceSlice]) -> bool:
     )
 
 
+def _shared(found: list[ResourceSlice], id_: DeviceId) -> bool:
+    return any(
+        bool(device.allow_multiple_allocations)
+        for one in found
+        if one.pool_id == id_[:2]
+        for device in one.spec.devices or ()
+        if device.name == id_.device
+    )
+
+
 def _on(one: ResourceSlice, node: str) -> bool:
     return one.spec.node_name in (None, node)
 
@@ -210,7 +236,7 @@ def test_everything_that_can_be_had_is_found_and_nothing_else(data: st.DataObjec
         if change == "take" and everything:
             id_ = data.draw(st.sampled_from(everything))
             if id_ not in others:
-                others[id_] = holding(step, id_)
+                others[id_] = holding(step, id_, _shared(found, id_))
                 cache.devices.put(others[id_])
         elif change == "free" and others:
             id_ = data.draw(st.sampled_from(sorted(others)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
+from typing import Any
 
 from engine.model.devices import (
     Device,
@@ -21,6 +22,8 @@ from engine.model.quantity import parse
 
 Choice = tuple[tuple[str, DeviceId], ...]
 """Request and device, in order."""
+Taken = tuple[tuple[str, DeviceId, int | None], ...]
+"""The same with what of a shared device's memory is taken; None of one that is not shared."""
 Meant = dict[str, Callable[[Device], bool]]
 
 
@@ -31,12 +34,20 @@ class Slow:
         slices: All.
         taken: Devices that somebody has.
         meant: What each expression means.
+        shares: What somebody has of the memory of shared devices.
     """
 
-    def __init__(self, slices: Iterable[ResourceSlice], taken: Iterable[DeviceId], meant: Meant) -> None:
+    def __init__(
+        self,
+        slices: Iterable[ResourceSlice],
+        taken: Iterable[DeviceId],
+        meant: Meant,
+        shares: dict[DeviceId, int] | None = None,
+    ) -> None:
         self.slices = sorted(slices, key=lambda one: (one.spec.driver, one.spec.pool.name, one.metadata.name))
         self.taken = set(taken)
         self.meant = meant
+        self.shares = shares or {}
 
     def reached(self, node: Node) -> list[tuple[DeviceId, Device]] | None:
         """The devices that a node reaches, in order."""
@@ -63,18 +74,20 @@ class Slow:
     def choice(self, node: Node, claims: Iterable[ResourceClaim]) -> list[Choice] | None:
         """The first choice of devices for all claims, None where there is none."""
         devices = self.reached(node) or []
-        return next(self._claims(list(claims), devices, []), None)
+        found = next(self._claims(list(claims), devices, []), None)
+        if found is None:
+            return None
+        return [tuple((name, id_) for name, id_, _ in choice) for choice in found]
 
     def _claims(
-        self, claims: list[ResourceClaim], devices: list[tuple[DeviceId, Device]], used: list[DeviceId]
-    ) -> Iterator[list[Choice]]:
+        self, claims: list[ResourceClaim], devices: list[tuple[DeviceId, Device]], used: Taken | list[Any]
+    ) -> Iterator[list[Taken]]:
         if not claims:
             yield []
             return
         requests = claims[0].spec.devices.requests or ()
-        for choice in self._requests(claims[0], requests, devices, used, ()):
-            rest = [*used, *(device for _, device in choice)]
-            for others in self._claims(claims[1:], devices, rest):
+        for choice in self._requests(claims[0], requests, devices, tuple(used), ()):
+            for others in self._claims(claims[1:], devices, (*used, *choice)):
                 yield [choice, *others]
 
     def _requests(
@@ -82,11 +95,16 @@ class Slow:
         claim: ResourceClaim,
         requests: Sequence[DeviceRequest],
         devices: list[tuple[DeviceId, Device]],
-        used: list[DeviceId],
-        so_far: Choice,
-    ) -> Iterator[Choice]:
+        used: Taken,
+        so_far: Taken,
+    ) -> Iterator[Taken]:
         if not requests:
-            if self._constrained(claim, so_far, dict(devices)) and self._counted(so_far, used, dict(devices)):
+            known = dict(devices)
+            if (
+                self._constrained(claim, so_far, known)
+                and self._counted(so_far, used, known)
+                and self._shared((*used, *so_far), known)
+            ):
                 yield so_far
             return
         request = requests[0]
@@ -95,21 +113,54 @@ class Slow:
         else:
             ways = [(f"{request.name}/{one.name}", one) for one in request.first_available or ()]
         for full, asked in ways:
-            taken = {device for _, device in so_far} | set(used)
+            taken = {device for _, device, share in (*so_far, *used) if share is None}
             for picked in self._picked(asked, devices, taken):
-                chosen = (*so_far, *((full, device) for device in picked))
+                chosen = (
+                    *so_far,
+                    *((full, device, self._share(asked, devices, device)) for device in picked),
+                )
                 yield from self._requests(claim, requests[1:], devices, used, chosen)
 
     def _picked(
         self, asked: DeviceRequirements, devices: list[tuple[DeviceId, Device]], used: set[DeviceId]
     ) -> Iterator[tuple[DeviceId, ...]]:
-        meant = [id_ for id_, device in devices if self._means(asked, device)]
+        meant = [
+            id_ for id_, device in devices if self._means(asked, device) and self._enough(asked, id_, device)
+        ]
         if asked.allocation_mode == "All":
             if meant and not any(one in self.taken or one in used for one in meant):
                 yield tuple(meant)
             return
         free = [one for one in meant if one not in self.taken and one not in used]
         yield from combinations(free, asked.count)
+
+    def _wanted(self, asked: DeviceRequirements, device: Device) -> int:
+        """Of the device's memory: as much as is asked for, else all."""
+        if asked.capacity is not None:
+            return parse((asked.capacity.requests or {})["memory"])
+        return parse((device.capacity or {})["memory"].value)
+
+    def _enough(self, asked: DeviceRequirements, id_: DeviceId, device: Device) -> bool:
+        there = parse((device.capacity or {})["memory"].value)
+        return self._wanted(asked, device) + self.shares.get(id_, 0) <= there
+
+    def _share(
+        self, asked: DeviceRequirements, devices: list[tuple[DeviceId, Device]], id_: DeviceId
+    ) -> int | None:
+        device = dict(devices)[id_]
+        return self._wanted(asked, device) if device.allow_multiple_allocations else None
+
+    def _shared(self, chosen: Taken, devices: dict[DeviceId, Device]) -> bool:
+        """Whether shared devices have what is taken of them altogether."""
+        sums = dict(self.shares)
+        for _, id_, share in chosen:
+            if share is not None:
+                sums[id_] = sums.get(id_, 0) + share
+        return all(
+            amount <= parse((devices[id_].capacity or {})["memory"].value)
+            for id_, amount in sums.items()
+            if id_ in devices
+        )
 
     def _means(self, asked: DeviceRequirements, device: Device) -> bool:
         return all(
@@ -118,12 +169,12 @@ class Slow:
             if selector.cel is not None
         )
 
-    def _constrained(self, claim: ResourceClaim, choice: Choice, devices: dict[DeviceId, Device]) -> bool:
+    def _constrained(self, claim: ResourceClaim, choice: Taken, devices: dict[DeviceId, Device]) -> bool:
         for constraint in claim.spec.devices.constraints or ():
             names = constraint.requests or ()
             concerned = [
                 device
-                for name, device in choice
+                for name, device, _ in choice
                 if not names or name in names or name.partition("/")[0] in names
             ]
             attribute = (constraint.match_attribute or constraint.distinct_attribute or "").partition("/")[2]
@@ -138,21 +189,23 @@ class Slow:
                 return False
         return True
 
-    def _counted(self, choice: Choice, used: list[DeviceId], devices: dict[DeviceId, Device]) -> bool:
-        """Whether shared amounts suffice for what is taken and what is chosen."""
-        for pool in {(one.driver, one.pool) for _, one in choice}:
+    def _counted(self, choice: Taken, used: Taken, devices: dict[DeviceId, Device]) -> bool:
+        """Whether shared amounts suffice for what is taken and what is chosen; of shares, only the first counts."""
+        for pool in {(one.driver, one.pool) for _, one, _ in choice}:
             there: dict[tuple[str, str], int] = {}
             for slice_ in self.slices:
                 if (slice_.spec.driver, slice_.spec.pool.name) == pool:
                     for counters in slice_.spec.shared_counters or ():
                         for name, counter in (counters.counters or {}).items():
                             there[counters.name, name] = parse(counter.value)
-            gone = [id_ for id_ in self.taken if id_[:2] == pool and id_ in devices]
-            gone += [id_ for id_ in (*used, *(one for _, one in choice)) if id_[:2] == pool]
+            before = self.taken | set(self.shares)
+            gone = [id_ for id_ in before if id_[:2] == pool and id_ in devices]
+            new = [id_ for _, id_, share in (*used, *choice) if share is None or id_ not in self.shares]
+            gone += [id_ for id_ in dict.fromkeys(new) if id_[:2] == pool]
             consumes = False
             for id_ in gone:
                 for consumption in devices[id_].consumes_counters or ():
-                    consumes = consumes or id_ not in self.taken
+                    consumes = consumes or id_ not in before
                     for name, counter in (consumption.counters or {}).items():
                         there[consumption.counter_set, name] -= parse(counter.value)
             if consumes and any(amount < 0 for amount in there.values()):
