@@ -121,7 +121,8 @@ class ClusterEvent:
     """An Event (events.k8s.io) about a pod or a node, for people to read.
 
     ``regarding`` is a pod's key, or a node's name. ``action`` is the machine-readable verb (``Binding``,
-    ``Scheduling``). ``time`` is when it happened.
+    ``Scheduling``). ``time`` is when it happened. ``controller`` is who reports it: of a pod that is scheduled the
+    scheduler that it names, "" for the program as a whole.
     """
 
     regarding: PodKey | str
@@ -130,6 +131,7 @@ class ClusterEvent:
     action: str
     message: str
     time: datetime
+    controller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -554,7 +554,7 @@ def event(happened: ClusterEvent, instance: str) -> tuple[str, bytes]:
                 "name": f"{subject[: NAME_LENGTH - len(digest) - 1].rstrip('.-')}.{digest}",
             },
             "eventTime": time,
-            "reportingController": CONTROLLER,
+            "reportingController": happened.controller or CONTROLLER,
             "reportingInstance": instance,
             "type": happened.type.value,
             "reason": happened.reason,

@@ -31,12 +31,14 @@ class _UnderWay:
 
     Attributes:
         queued: The pod, as it goes back into the queue if nothing comes of it.
+        scheduler: The name of the scheduler that the pod asks for.
         told: What its event will say.
         began: When the attempt began, monotonic.
         submitted: When the binder got it, monotonic.
     """
 
     queued: QueuedPod
+    scheduler: str
     told: str
     began: float
     submitted: float
@@ -113,7 +115,11 @@ class Bindings:
         self._movements.moved(-1, placed.slot, now)
         self._movements.unpromised(now)
         self._under_way[queued.key] = _UnderWay(
-            queued, assigned(placed, decision), began, self._clock.monotonic()
+            queued,
+            placed.pod.spec.scheduler_name,
+            assigned(placed, decision),
+            began,
+            self._clock.monotonic(),
         )
         self._binder.submit(Assignment(queued.key, node, decision.volumes, decision.devices))
 
@@ -142,8 +148,8 @@ class Bindings:
                 now - queued.queued,
             )
         if result.outcome is Outcome.BOUND:
-            told = under_way.told if under_way is not None else ""
-            self._telling.scheduled(key, told, now)
+            scheduler, told = (under_way.scheduler, under_way.told) if under_way is not None else ("", "")
+            self._telling.scheduled(key, scheduler, told, now)
             return
         held = self._cache.pod(key)
         was_on = held.slot if held is not None else -1

@@ -101,7 +101,15 @@ class RoomMaker:
         for victim in result.deleted:
             message = f"Preempted by pod {wanted.pod.uid if wanted.pod else ''} on node {wanted.node}"
             self._recorder.event(
-                ClusterEvent(victim, EventType.NORMAL, "Preempted", "Preempting", message, utc(now))
+                ClusterEvent(
+                    victim,
+                    EventType.NORMAL,
+                    "Preempted",
+                    "Preempting",
+                    message,
+                    utc(now),
+                    wanted.scheduler,
+                )
             )
         for victim, why in result.failed:
             log.warning(

@@ -26,9 +26,11 @@ class Telling:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    def scheduled(self, key: PodKey, message: str, now: float) -> None:
-        """The pod is bound."""
-        self._recorder.event(ClusterEvent(key, EventType.NORMAL, "Scheduled", "Binding", message, utc(now)))
+    def scheduled(self, key: PodKey, scheduler: str, message: str, now: float) -> None:
+        """The pod is bound; it names that scheduler, and may be gone already."""
+        self._recorder.event(
+            ClusterEvent(key, EventType.NORMAL, "Scheduled", "Binding", message, utc(now), scheduler)
+        )
 
     def unschedulable(self, pod: Pod, message: str, now: float, since: float) -> None:
         """No node takes the pod, ``since`` when it was first found so: a restart reads that time."""
@@ -41,9 +43,8 @@ class Telling:
         self._condition(pod, "SchedulerError", message, now)
 
     def _failed(self, pod: Pod, action: str, message: str, now: float) -> None:
-        self._recorder.event(
-            ClusterEvent(pod.key, EventType.WARNING, "FailedScheduling", action, message, utc(now))
-        )
+        kind, name = EventType.WARNING, pod.spec.scheduler_name
+        self._recorder.event(ClusterEvent(pod.key, kind, "FailedScheduling", action, message, utc(now), name))
 
     def _condition(self, pod: Pod, reason: str, message: str, since: float) -> None:
         """Patched only on a change."""

@@ -424,6 +424,10 @@ class TestEvents:
         }
         return sent(lambda c: c.post_event(ClusterEvent(**{**fields, **changes})))
 
+    def test_the_controller_is_the_scheduler_that_the_pod_asks_for(self) -> None:
+        assert self.body(controller="edge-scheduler")["reportingController"] == "edge-scheduler"
+        assert self.body()["reportingInstance"] == self.body(controller="edge-scheduler")["reportingInstance"]
+
     def test_fields(self) -> None:
         body = self.body()
         name = body["metadata"].pop("name")
