@@ -7,9 +7,7 @@ Source: kube-scheduler's plugin VolumeBinding (checkBindings).
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,17 +22,11 @@ from engine.model.storage import (
     StorageObject,
     VolumeBindings,
 )
+from engine.scheduler.waits import Waits
 from engine.state.cache import Cache
 
 BOUND: Final = ""
 """The verdict on a pod all whose claims are bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    bindings: VolumeBindings
-    names: tuple[str | ClaimName, ...]
-    deadline: float
 
 
 class VolumeWaits:
@@ -48,9 +40,7 @@ class VolumeWaits:
     def __init__(self, cache: Cache, seconds: float) -> None:
         self._cache = cache
         self._seconds = seconds
-        self._waits: dict[PodKey, _Wait] = {}
-        self._by_name: dict[str | ClaimName, dict[PodKey, None]] = {}
-        self._deadlines: list[tuple[float, PodKey]] = []
+        self._waits = Waits[VolumeBindings]()
 
     def __contains__(self, key: PodKey) -> bool:
         return key in self._waits
@@ -61,23 +51,11 @@ class VolumeWaits:
 
     def add(self, key: PodKey, bindings: VolumeBindings, now: float) -> None:
         """The pod's writes are done: it waits from now on."""
-        names = tuple(_names(bindings))
-        wait = self._waits[key] = _Wait(bindings, names, now + self._seconds)
-        heapq.heappush(self._deadlines, (wait.deadline, key))
-        for name in names:
-            self._by_name.setdefault(name, {})[key] = None
+        self._waits.add(key, bindings, bindings.node, tuple(_names(bindings)), now + self._seconds)
 
     def drop(self, key: PodKey) -> bool:
         """The pod waits no longer. Returns whether it did."""
-        wait = self._waits.pop(key, None)
-        if wait is None:
-            return False
-        for name in wait.names:
-            waiting = self._by_name[name]
-            waiting.pop(key, None)
-            if not waiting:
-                del self._by_name[name]
-        return True
+        return self._waits.drop(key)
 
     def concerned(self, item: StorageObject) -> list[PodKey]:
         """The pods that a change of an object may be about."""
@@ -89,19 +67,19 @@ class VolumeWaits:
             reference = item.spec.claim_ref
             if reference is not None:
                 names.append(ClaimName(reference.namespace, reference.name))
-        return list(dict.fromkeys(key for name in names for key in self._by_name.get(name, ())))
+        return self._waits.concerned(names)
 
     def on(self, node: str) -> list[PodKey]:
         """The pods that are to go to a node."""
-        return [key for key, wait in self._waits.items() if wait.bindings.node == node]
+        return self._waits.on(node)
 
     def node_of(self, key: PodKey) -> str:
         """Where a waiting pod is to go."""
-        return self._waits[key].bindings.node
+        return self._waits.node_of(key)
 
     def verdict(self, key: PodKey) -> str | None:
         """`BOUND`, or why nothing will come of it, or None while it has to wait on."""
-        bindings = self._waits[key].bindings
+        bindings = self._waits.what(key)
         if self._cache.columns.slot(bindings.node) is None:
             return f"node {bindings.node} is gone"
         verdicts = [self._given(volume, claim, bindings.node) for volume, claim in bindings.given]
@@ -113,21 +91,12 @@ class VolumeWaits:
 
     def expired(self, now: float) -> Iterator[tuple[PodKey, str]]:
         """The pods that have waited too long, with what to say of each."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            deadline, key = heapq.heappop(self._deadlines)
-            wait = self._waits.get(key)
-            if wait is not None and wait.deadline == deadline:
-                yield key, f"{self._unbound(wait.bindings)} not bound within {self._seconds:g} s"
+        for key in self._waits.expired(now):
+            yield key, f"{self._unbound(self._waits.what(key))} not bound within {self._seconds:g} s"
 
     def next_due(self) -> float | None:
         """When the next pod will have waited too long."""
-        while self._deadlines:
-            deadline, key = self._deadlines[0]
-            wait = self._waits.get(key)
-            if wait is not None and wait.deadline == deadline:
-                return deadline
-            heapq.heappop(self._deadlines)
-        return None
+        return self._waits.next_due()
 
     def _given(self, given: PersistentVolume, to: PersistentVolumeClaim, node: str) -> str | None:
         name = given.metadata.name

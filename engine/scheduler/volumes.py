@@ -17,6 +17,7 @@ from engine.cluster.protocol import STORAGE, ResourceKind
 from engine.constraints.protocol import Depends
 from engine.model.objects import PodKey
 from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim, StorageObject
+from engine.scheduler.claimants import Claimants
 from engine.scheduler.queue import SchedulingQueue
 from engine.scheduler.volume_waits import BOUND, VolumeWaits
 from engine.state.cache import Cache
@@ -50,11 +51,7 @@ class PodVolumes:
         self._binder = binder
         self._failed = failed
         self._waits = VolumeWaits(cache, seconds)
-        self._unlisted = dict.fromkeys(STORAGE)
-        self._troubles: dict[ResourceKind, str] = {}
-        self._held: dict[PodKey, None] = {}
-        self._refused: dict[PodKey, tuple[ClaimName, ...]] = {}
-        self._refused_with: dict[ClaimName, dict[PodKey, None]] = {}
+        self._claimants = Claimants(STORAGE, Depends.VOLUMES, cache, queue, self._unknown)
 
     @property
     def waiting(self) -> int:
@@ -79,8 +76,7 @@ class PodVolumes:
         A claim matters to its own pods alone: that it is bound helps nobody else, however many wait.
         """
         for claim in self._claims_of(item):
-            for key in list(self._refused_with.get(claim, ())):
-                self._queue.retry(key, now)
+            self._claimants.changed(claim, now)
         if not isinstance(item, PersistentVolumeClaim) and not _taken(item):
             self._queue.wake(Depends.VOLUMES, now)
         for key in self._waits.concerned(item):
@@ -97,53 +93,24 @@ class PodVolumes:
 
     def refused(self, placed: PlacedPod) -> None:
         """No node takes the pod: it is tried again when one of its own claims changes."""
-        if not placed.claims or placed.key in self._refused:
-            return
-        names = tuple(name for name, _ in placed.claims)
-        self._refused[placed.key] = names
-        for name in names:
-            self._refused_with.setdefault(name, {})[placed.key] = None
-
-    def _no_longer_refused(self, key: PodKey) -> None:
-        for name in self._refused.pop(key, ()):
-            users = self._refused_with[name]
-            del users[key]
-            if not users:
-                del self._refused_with[name]
+        self._claimants.refused(placed.key, [name for name, _ in placed.claims])
 
     # Whether it is known at all
 
     def listed(self, kind: ResourceKind, now: float) -> None:
         """Everything of a kind has been told."""
-        if kind in self._unlisted:
-            del self._unlisted[kind]
-            self._troubles.pop(kind, None)
-            self._reconsider(now)
+        self._claimants.listed(kind, now)
 
     def troubled(self, kind: ResourceKind, text: str, now: float) -> None:
         """A kind cannot be read."""
-        if kind in self._unlisted:
-            self._troubles[kind] = text
-            self._reconsider(now)
+        self._claimants.troubled(kind, text, now)
 
     def holds(self, placed: PlacedPod) -> bool:
         """Whether the pod is kept back, as it has claims and storage is about to be told."""
-        if not placed.claims or not self._unlisted or self._troubles:
-            return False
-        self._held[placed.key] = None
-        return True
+        return bool(placed.claims) and self._claimants.holds(placed.key)
 
-    def _reconsider(self, now: float) -> None:
-        """Let held pods go once all is known, and those who are to learn why it is not."""
-        if self._unlisted and not self._troubles:
-            return
-        self._cache.volumes.unknown = next(iter(self._troubles.values()), "")
-        for key in self._held:  # the wake below is for those that were told why
-            placed = self._cache.pod(key)
-            if placed is not None:
-                self._queue.add(key, placed.shape.priority, now)
-        self._held.clear()
-        self._queue.wake(Depends.VOLUMES, now)
+    def _unknown(self, why: str) -> None:
+        self._cache.volumes.unknown = why
 
     # Pods on their way
 
@@ -164,8 +131,7 @@ class PodVolumes:
 
     def drop(self, key: PodKey) -> bool:
         """The pod is no longer to be bound by us. Returns whether it was waiting for its claims."""
-        self._held.pop(key, None)
-        self._no_longer_refused(key)
+        self._claimants.drop(key)
         return self._waits.drop(key)
 
     def node_gone(self, node: str, now: float) -> None:
