@@ -152,6 +152,10 @@ class Reserve:
         self._patience = _STEPS_AT_ONCE
         return before - len(self.uncovered)
 
+    def follow(self, now: float) -> None:
+        """Bring all up to now where nothing of the covered pods changed, but perhaps of nodes and other pods."""
+        self._begin(now)
+
     def revise(self, now: float) -> None:
         """Ask the rules again about every pod; a backup stays where it is as long as they let it.
 

@@ -11,10 +11,12 @@ from typing import Final
 
 PLACEHOLDER: Final = "berth.dev/placeholder"
 """The label of such a pod; its value is the reserve that it holds for, or `FOR_ONE`."""
-FOR_ONE: Final = "recreate"
-"""The value where a single pod is waited for, which is being made anew: no name of a reserve that holds a dot."""
+FOR_ONE: Final = "one.pod"
+"""The value where a single pod is waited for, which is being made anew; no reserve's name has a dot."""
 RECREATES: Final = "berth.dev/recreates"
 """The annotation that carries the manifest of the pod which is being made anew."""
+OF: Final = "berth.dev/of"
+"""The annotation that names the uid of that pod as it was."""
 PRIORITY_CLASS: Final = "berth-placeholder"
 PRIORITY: Final = -1_000_000_000
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.binder import Binder, Clearer, EventRecorder, ThreadedBinder, ThreadedClearer
+from engine.binder.errands import Runner, ThreadedRunner
 from engine.binder.executors import CAPACITY
 from engine.binder.recorder import Repeats
 from engine.clock import Clock
@@ -114,6 +115,9 @@ class Loop:
         self._clearer = ThreadedClearer(
             Clearer(cluster, attempts=settings.binder.attempts, stop=self._stop), self._inbox.put
         )
+        self._runner = ThreadedRunner(
+            Runner(cluster, attempts=settings.binder.attempts, stop=self._stop), self._inbox.put
+        )
         self.recorder = EventRecorder(
             cluster,
             capacity=settings.events.capacity,
@@ -132,6 +136,9 @@ class Loop:
             metrics=metrics,
             clearer=self._clearer,
             volume_timeout=settings.binder.volume_timeout,
+            errands=self._runner,
+            reserve=settings.reserve,
+            seed=settings.seed,
         )
         self.turned = clock.monotonic()
         self.lost = False
@@ -307,6 +314,7 @@ class Loop:
         deadline = time.monotonic() + self._settings.shutdown_grace
         self._cluster.interrupt_watches()
         stopped = self._binder.stop(self._settings.shutdown_grace / 2)
+        self._runner.stop(min(_RELEASE_SECONDS, max(0.0, deadline - time.monotonic())))
         self._clearer.stop(min(_RELEASE_SECONDS, max(0.0, deadline - time.monotonic())))
         for message in self._left():
             self.scheduler.handle(message)

@@ -57,6 +57,30 @@ class Metrics(Protocol):
         """Other delays are in force, of so many endpoints."""
         ...
 
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+        """What a reserve keeps.
+
+        Args:
+            reserve: Its name.
+            covered: Pods that a place is kept for.
+            uncovered: Pods that none could be kept for.
+            memory: Bytes that are kept.
+        """
+        ...
+
+    def moved(self, heal: str, way: str, result: str) -> None:
+        """A move began (``sent``), or came to something: ``placed``, ``refused``, ``lapsed``."""
+        ...
+
+    def unhealed(self, stays: Mapping[tuple[str, str], int], held: Mapping[str, int]) -> None:
+        """What is wrong now and stays.
+
+        Args:
+            stays: Pods by heal and reason.
+            held: Silent nodes that are left alone, by heal.
+        """
+        ...
+
 
 class Unmeasured:
     """Takes nothing in."""
@@ -80,6 +104,15 @@ class Unmeasured:
         """Nothing."""
 
     def delays_in_force(self, endpoints: int) -> None:
+        """Nothing."""
+
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+        """Nothing."""
+
+    def moved(self, heal: str, way: str, result: str) -> None:
+        """Nothing."""
+
+    def unhealed(self, stays: Mapping[tuple[str, str], int], held: Mapping[str, int]) -> None:
         """Nothing."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from engine.binder import BindingExecutor, BindResult, Recorder, RoomExecutor, RoomResult
+from engine.binder.errands import ErrandExecutor, ErrandResult
 from engine.clock import Clock
 from engine.cluster.reflector import Deleted, Recovered, Synced, Trouble, Upserted
 from engine.constraints.protocol import Depends
@@ -30,14 +31,16 @@ from engine.model.storage import StorageObject
 from engine.placement import VICTIMS_GOING, Decision, Placer, Preemption
 from engine.scheduler.bindings import Bindings
 from engine.scheduler.devices import PodDevices
-from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged, about
+from engine.scheduler.inbox import ContactsTold, DelaysChanged, Message, PlanChanged, about
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.movements import Movements
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
 from engine.scheduler.room import RoomMaker
 from engine.scheduler.telling import Observer, Telling, unschedulable_since
+from engine.scheduler.upkeep import Upkeep
 from engine.scheduler.volumes import TIMEOUT_SECONDS
 from engine.scheduler.watched import Watched
+from engine.settings.tree import ReserveSettings
 from engine.state.cache import Cache
 from engine.state.columns import NodeError
 from engine.state.pods import Phase, PlacedPod
@@ -61,6 +64,10 @@ class Scheduler:
         clearer: Makes room for pods of higher priority; without it nobody is ever taken away. Its results come back
             through `handle`.
         volume_timeout: How many seconds a pod waits for its claims to be bound.
+        errands: Runs errands of reserves and of healing; without it there is neither. Its results come back through
+            `handle`.
+        reserve: How placeholders are made.
+        seed: Of what is made better at random.
 
     Attributes:
         watched: How far it is in step with the cluster; before it is, nothing is decided.
@@ -79,6 +86,9 @@ class Scheduler:
         metrics: Metrics = UNMEASURED,
         clearer: RoomExecutor | None = None,
         volume_timeout: float = TIMEOUT_SECONDS,
+        errands: ErrandExecutor | None = None,
+        reserve: ReserveSettings | None = None,
+        seed: int = 0,
     ) -> None:
         self._cache = cache
         self._placer = placer
@@ -103,6 +113,19 @@ class Scheduler:
             volume_timeout,
         )
         self._volumes = self._bindings.volumes
+        self._upkeep: Upkeep | None = None
+        if errands is not None:
+            self._upkeep = Upkeep(
+                cache,
+                placer,
+                queue,
+                errands,
+                self._telling,
+                metrics,
+                lambda placed: self._ours(placed.pod),
+                reserve or ReserveSettings(),
+                seed,
+            )
         self._room: RoomMaker | None = None
         if clearer is not None:
             self._room = RoomMaker(cache, queue, clearer, recorder, lambda placed: self._ours(placed.pod))
@@ -111,6 +134,11 @@ class Scheduler:
     def queue(self) -> SchedulingQueue:
         """The pods that wait."""
         return self._queue
+
+    @property
+    def upkeep(self) -> Upkeep | None:
+        """Reserves and healing, None where there is neither."""
+        return self._upkeep
 
     @property
     def binding(self) -> int:
@@ -140,6 +168,7 @@ class Scheduler:
             case Deleted(Node() as node):
                 self._cache.remove_node(node.name)
                 self._volumes.node_gone(node.name, now)
+                self._node_changed()
                 self._queue.wake(Depends.CENSUS | Depends.DELAY, now)  # one node less is no place
             case Upserted(Namespace() as namespace):
                 if self._cache.put_namespace(namespace.metadata.name, namespace.metadata.labels or {}):
@@ -166,6 +195,12 @@ class Scheduler:
                 self._devices.remove(item, now)
             case BindResult():
                 self._bindings.ended(message, now)
+            case ErrandResult():
+                if self._upkeep is not None:
+                    self._upkeep.ended(message, now)
+            case ContactsTold(contacts, counts_s):
+                if self._upkeep is not None:
+                    self._upkeep.healing.contacts(contacts, counts_s, now)
             case RoomResult():
                 if self._room is not None:
                     self._room.ended(message, now)
@@ -175,10 +210,14 @@ class Scheduler:
                 self._devices.listed(kind, now)
             case PlanChanged(plan):
                 self._placer.swap_plan(plan)
+                if self._upkeep is not None:
+                    self._upkeep.plan_changed()
                 self._metrics.plan_in_force(len(plan.policy.rules))
                 self._queue.wake_all(now)
             case DelaysChanged(delays):
                 self._placer.swap_delays(delays)
+                if self._upkeep is not None:
+                    self._upkeep.delays_changed()
                 self._metrics.delays_in_force(len(delays.names))
                 self._queue.wake(Depends.DELAY, now)
             case Trouble(kind, text):
@@ -209,6 +248,8 @@ class Scheduler:
             or was_leaving != (placed.phase is Phase.TERMINATING)  # no longer counted in a spread
         ):
             self._movements.moved(was_on, placed.slot, now)
+        if self._upkeep is not None:
+            self._upkeep.pod(placed)
         if placed.phase not in (Phase.QUEUED, Phase.ASSUMED) and self._volumes.drop(key):
             self._bindings.drop(key)  # no result will come for it
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
@@ -233,6 +274,8 @@ class Scheduler:
         placed = self._cache.pod(pod.key)
         was_on = placed.slot if placed is not None else -1
         self._cache.remove_pod(pod.key)
+        if self._upkeep is not None:
+            self._upkeep.gone(pod.key)
         if self._room is not None:
             self._room.drop(pod.key)
             self._room.left(pod.key, now)
@@ -247,6 +290,11 @@ class Scheduler:
         slot = self._cache.columns.slot(node.name)
         if changed and slot is not None:
             self._movements.node_changed(slot, now)
+            self._node_changed()
+
+    def _node_changed(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.node_changed()
 
     def resume(self) -> None:
         """Go on where another instance left off: pods that it found unschedulable have been waiting since then.
@@ -270,6 +318,12 @@ class Scheduler:
         tried = 0
         while tried < limit and self.schedule_one():
             tried += 1
+        if self._upkeep is not None:
+            try:
+                self._upkeep.tend(now, idle=not self._queue.active)
+            except Exception:  # a fault of ours there must not stop pods from being placed
+                self._metrics.erred()
+                log.exception("keeping reserves and healing failed unexpectedly")
         return tried
 
     def schedule_one(self) -> bool:
@@ -311,6 +365,8 @@ class Scheduler:
         if self._room is not None:
             self._room.drop(queued.key)
         self._bindings.begin(placed, queued, decision, node, now, began)
+        if self._upkeep is not None:
+            self._upkeep.placed(placed)
 
     def _worth_trying(self, placed: PlacedPod, queued: QueuedPod, now: float) -> bool:
         """Whether what happened could help the pod, on a closer look."""
@@ -343,8 +399,10 @@ class Scheduler:
 
     def next_due(self) -> float | None:
         """When there is something to do even if nothing comes in; seconds since the epoch."""
-        times = [due for due in (self._queue.next_due(), self._volumes.next_due()) if due is not None]
-        return min(times, default=None)
+        times = [self._queue.next_due(), self._volumes.next_due()]
+        if self._upkeep is not None and self.watched.synced:
+            times.append(self._upkeep.next_due(self._clock.now()))
+        return min((due for due in times if due is not None), default=None)
 
     def _unschedulable(self, placed: PlacedPod, queued: QueuedPod, decision: Decision, now: float) -> None:
         retry_at = None if decision.retry_ms is None else now + decision.retry_ms / 1000

@@ -6,12 +6,14 @@ from collections import deque
 from typing import Final
 
 from engine.binder import Binder, Clearer, ImmediateBinder, ImmediateClearer, ImmediateRecorder
+from engine.binder.errands import ImmediateRunner, Runner
 from engine.cluster.reflector import Reflector
 from engine.cluster.simulated import SimulatedCluster
 from engine.compile import Plan
 from engine.delay import DelayMap
 from engine.placement import Placer
 from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.queue import SchedulingQueue
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.telling import Observer
@@ -31,6 +33,7 @@ class Simulation:
         delays: Round-trip times.
         settings: The scheduler's.
         observer: Sees every decision, with the reasons for the nodes that were not chosen.
+        metrics: Takes counts and durations.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Simulation:
         delays: DelayMap | None,
         settings: Settings,
         observer: Observer | None = None,
+        metrics: Metrics = UNMEASURED,
     ) -> None:
         self._cluster = cluster
         self._inbox: deque[Message] = deque()
@@ -56,8 +60,12 @@ class Simulation:
             cluster.clock,
             settings.schedulers,
             observer,
+            metrics,
             clearer=ImmediateClearer(Clearer(cluster), self._inbox.append),
             volume_timeout=settings.binder.volume_timeout,
+            errands=ImmediateRunner(Runner(cluster), self._inbox.append),
+            reserve=settings.reserve,
+            seed=settings.seed,
         )
         self._reflectors = [Reflector(cluster, kind, self._inbox.append, cluster.clock) for kind in WATCHED]
 

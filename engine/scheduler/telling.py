@@ -7,9 +7,11 @@ from typing import Protocol
 from engine.binder import Recorder
 from engine.clock import utc
 from engine.cluster.protocol import ClusterEvent, EventType
+from engine.healing.plan import Held, Move, Stay
 from engine.model.objects import Condition, Pod, PodKey
 from engine.placement import Decision
 from engine.state.pods import PlacedPod
+from grammar.policy import Heal, Reserve
 
 
 class Observer(Protocol):
@@ -37,14 +39,53 @@ class Telling:
         self._failed(pod, "Scheduling", message, now)
         self._condition(pod, "Unschedulable", message, since)
 
+    def uncovered(self, pod: Pod, reserve: Reserve, why: str, now: float) -> None:
+        """No room is kept for the loss of the pod's node."""
+        cited = f"reserve {reserve.name} ({reserve.span})"
+        message = f"{cited} keeps no room for it, were its {reserve.domain.name} lost: {why}"
+        self._tell(pod, EventType.WARNING, "Uncovered", "Reserving", message, now)
+
+    def covered(self, pod: Pod, reserve: Reserve, node: str, now: float) -> None:
+        """Now it is, which was not so before."""
+        message = f"reserve {reserve.name} ({reserve.span}) keeps room for it on {node}"
+        self._tell(pod, EventType.NORMAL, "Covered", "Reserving", message, now)
+
+    def moving(self, pod: Pod, move: Move, now: float) -> None:
+        """The pod is taken from its node."""
+        where = f"{move.target}, which was kept for it" if move.backup else move.target
+        stage = f" ({move.stage})" if move.stage else ""
+        message = f"heal {_cited(move.heal)}: {move.why}; it moves from {move.source} to {where}{stage}"
+        self._tell(pod, EventType.NORMAL, "Moving", "Healing", message, now)
+
+    def staying(self, pod: Pod, stay: Stay, now: float) -> None:
+        """Something is wrong with the pod's place, and it stays there all the same."""
+        message = f"heal {_cited(stay.heal)}: {stay.why}"
+        self._tell(pod, EventType.WARNING, "NotMoved", "Healing", message, now)
+
+    def held(self, node: str, held: Held, now: float) -> None:
+        """A node is silent, and its pods are left alone."""
+        message = f"heal {_cited(held.heal)} moves nothing: {held.why}"
+        self._recorder.event(
+            ClusterEvent(node, EventType.WARNING, "HealingHeld", "Healing", message, utc(now))
+        )
+
+    def healing(self, node: str, heal: Heal, pods: int, now: float) -> None:
+        """A node's pods begin to move."""
+        message = f"heal {_cited(heal)} moves {pods} pods from it"
+        self._recorder.event(ClusterEvent(node, EventType.WARNING, "Healing", "Healing", message, utc(now)))
+
+    def _tell(self, pod: Pod, kind: EventType, reason: str, action: str, message: str, now: float) -> None:
+        self._recorder.event(
+            ClusterEvent(pod.key, kind, reason, action, message, utc(now), pod.spec.scheduler_name)
+        )
+
     def erred(self, pod: Pod, action: str, message: str, now: float) -> None:
         """Something went wrong that is no lack of a node."""
         self._failed(pod, action, message, now)
         self._condition(pod, "SchedulerError", message, now)
 
     def _failed(self, pod: Pod, action: str, message: str, now: float) -> None:
-        kind, name = EventType.WARNING, pod.spec.scheduler_name
-        self._recorder.event(ClusterEvent(pod.key, kind, "FailedScheduling", action, message, utc(now), name))
+        self._tell(pod, EventType.WARNING, "FailedScheduling", action, message, now)
 
     def _condition(self, pod: Pod, reason: str, message: str, since: float) -> None:
         """Patched only on a change."""
@@ -52,6 +93,10 @@ class Telling:
         told = ("False", reason, message)
         if current is None or (current.status, current.reason, current.message) != told:
             self._recorder.condition(pod.key, Condition("PodScheduled", *told, utc(since)))
+
+
+def _cited(heal: Heal) -> str:
+    return f"{heal.name} ({heal.span})"
 
 
 def unschedulable_since(pod: Pod) -> float | None:

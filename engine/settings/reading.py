@@ -12,8 +12,9 @@ import jsonschema
 from jsonschema.protocols import Validator
 
 from engine.durations import DurationError, seconds, text
+from engine.settings.fields import Setting
 from engine.settings.schema import published_schema
-from engine.settings.tree import NAME_PATTERN, SECTIONS, Setting, Settings, key_of
+from engine.settings.tree import NAME_PATTERN, SECTIONS, Settings, key_of
 from engine.suggest import suggestion
 from engine.yaml_lines import Document, YamlError, load_with_lines
 

@@ -8,7 +8,8 @@ from importlib import resources
 from typing import Any, cast
 
 from engine.durations import PATTERN, text
-from engine.settings.tree import NAME_PATTERN, SECTIONS, Setting, Settings, key_of
+from engine.settings.fields import Setting
+from engine.settings.tree import NAME_PATTERN, SECTIONS, Settings, key_of
 
 SCHEMA_FILE = "settings.schema.json"
 

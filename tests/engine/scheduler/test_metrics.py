@@ -56,15 +56,13 @@ def cluster() -> SimulatedCluster:
 
 
 @pytest.fixture
-def simulation(cluster: SimulatedCluster) -> Simulation:
-    return Simulation(cluster, plan(), None, Settings())
+def notes() -> Notes:
+    return Notes()
 
 
 @pytest.fixture
-def notes(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Notes:
-    notes = Notes()
-    monkeypatch.setattr(simulation.scheduler, "_metrics", notes)
-    return notes
+def simulation(cluster: SimulatedCluster, notes: Notes) -> Simulation:
+    return Simulation(cluster, plan(), None, Settings(), metrics=notes)
 
 
 def test_a_pod_that_waits_and_then_fits(

@@ -1,0 +1,137 @@
+"""What keeps a cluster as the policies want it beside placing pods: reserves, healing, pods that are made anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from engine.binder.errands import ErrandExecutor, ErrandResult
+from engine.healing.placeholders import Keep
+from engine.healing.plan import Move
+from engine.model.objects import PodKey
+from engine.placement import Placer
+from engine.scheduler.healing import Healing
+from engine.scheduler.metrics import Metrics
+from engine.scheduler.queue import SchedulingQueue
+from engine.scheduler.remaking import Remaking
+from engine.scheduler.reserving import Reserving
+from engine.scheduler.telling import Telling
+from engine.settings.tree import ReserveSettings
+from engine.state.cache import Cache
+from engine.state.pods import Phase, PlacedPod
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Tells each of the three what happens, and gives them their turn.
+
+    Args:
+        cache: What is known of the cluster.
+        placer: Whose plan says what is reserved and healed.
+        queue: Who waits.
+        executor: Runs errands; results come back through `ended`.
+        telling: Tells people.
+        metrics: Takes counts.
+        ours: Whether a pod is ours to schedule.
+        settings: Of placeholders.
+        seed: Of the optimiser.
+
+    Attributes:
+        healing: Moves.
+        reserving: Reserves and their placeholders.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        placer: Placer,
+        queue: SchedulingQueue,
+        executor: ErrandExecutor,
+        telling: Telling,
+        metrics: Metrics,
+        ours: Callable[[PlacedPod], bool],
+        settings: ReserveSettings,
+        seed: int = 0,
+    ) -> None:
+        self._cache = cache
+        self._queue = queue
+        self.reserving = Reserving(
+            cache, placer, executor, telling, metrics, settings.namespace, settings.image, seed
+        )
+        self._remaking = Remaking(cache, executor, self.reserving, settings.namespace, settings.image)
+        self.healing = Healing(
+            cache, placer, queue, executor, telling, metrics, self.reserving, self._remaking, ours
+        )
+
+    # What happens
+
+    def pod(self, placed: PlacedPod) -> None:
+        """A pod came or changed."""
+        self.reserving.pod(placed)
+        if placed.phase is Phase.QUEUED:
+            self.healing.arrived(placed)
+        self.healing.something_changed()
+
+    def placed(self, placed: PlacedPod) -> None:
+        """A pod got its node, which is being told to the cluster."""
+        self.reserving.pod(placed)
+        self.healing.placed(placed.key, placed.node)
+
+    def gone(self, key: PodKey) -> None:
+        """A pod is gone."""
+        self.reserving.gone(key)
+        self._remaking.gone(key)
+        self.healing.gone(key)
+
+    def node_changed(self) -> None:
+        """A node came, went or changed."""
+        self.healing.something_changed()
+
+    def delays_changed(self) -> None:
+        """Other delays are in force."""
+        self.reserving.delays_changed()
+        self.healing.something_changed()
+
+    def plan_changed(self) -> None:
+        """Other policies are in force."""
+        self.reserving.plan_changed()
+        self.healing.plan_changed()
+
+    def ended(self, result: ErrandResult, now: float) -> None:
+        """An errand ended; what was made counts from now on, before the watch tells of it."""
+        for pod in result.created:
+            if pod.spec.node_name:
+                self.reserving.pod(self._cache.put_pod(pod))
+        match result.errand.subject:
+            case Keep():
+                self.reserving.ended(result, now)
+            case Move():
+                self.healing.ended(result, now)
+            case _:
+                self._remaking.ended(result, now)
+
+    # The work
+
+    def tend(self, now: float, idle: bool) -> None:
+        """Give each its turn.
+
+        Args:
+            now: Seconds since the epoch.
+            idle: Whether no pod waits to be placed.
+        """
+        self.healing.tend(now, self._waiting)
+        self.reserving.tend(now, idle, self.healing.promised)
+
+    def next_due(self, now: float) -> float | None:
+        """When there is something to do even if nothing comes in."""
+        due = (self.healing.next_due(now), self.reserving.next_due(now))
+        return min((one for one in due if one is not None), default=None)
+
+    def _waiting(self) -> Mapping[PodKey, float]:
+        """Pods of ours that no node takes, and since when."""
+        return {
+            queued.key: queued.waiting_since
+            for queued in self._queue.pods()
+            if queued.waiting_since is not None
+        }
