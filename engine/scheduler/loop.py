@@ -33,7 +33,7 @@ from engine.compile import Plan
 from engine.delay import DelayMap, DelaySource, NodeAddresses
 from engine.model.objects import Node
 from engine.placement import Placer
-from engine.scheduler.inbox import DelaysChanged, Message, PlanChanged
+from engine.scheduler.inbox import ContactsTold, DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.policies import PolicySource
 from engine.scheduler.queue import SchedulingQueue
@@ -52,6 +52,10 @@ _COUNT_SECONDS: Final = 1.0
 """How often the queue is counted for whoever measures."""
 _RELEASE_SECONDS: Final = 0.4
 """The most that giving back the lease may take of the grace."""
+_CONTACTS_SECONDS: Final = 5.0
+"""How often it is told which nodes others reach: ages are carried on in between."""
+_PERIODS: Final = 2
+"""For how many periods of the probes a contact counts."""
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while another wants to: a binder that has its answer must not wait for long."""
 
@@ -272,6 +276,7 @@ class Loop:
                 log.exception("reading policies again failed unexpectedly")
 
     def _refresh_delays(self, source: DelaySource, stop: threading.Event) -> None:
+        told, tell_at = False, 0.0
         while not stop.wait(_REFRESH_SECONDS):
             was_bad, before = source.trouble is not None, source.current
             try:
@@ -279,6 +284,13 @@ class Loop:
             except Exception:  # a fault of ours must not end the refreshing
                 log.exception("reading delays again failed unexpectedly")
                 continue
+            if self._clock.monotonic() >= tell_at:
+                # Of a node that falls silent it has to be known whether others still reach it.
+                tell_at = self._clock.monotonic() + _CONTACTS_SECONDS
+                contacts = source.contacts(self._clock.monotonic())
+                if contacts is not None or told:
+                    self._inbox.put(ContactsTold(contacts, _PERIODS * self._settings.delays.period))
+                    told = contacts is not None
             if delays is not None:
                 news = source.steady or before is None or len(before.names) != len(delays.names)
                 level = logging.INFO if news else logging.DEBUG
