@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.cli.inputs import fail
 from engine.clock import Clock, SystemClock
+from engine.compile.origins import AgesOf
 from engine.delay import (
     DelayFileError,
     DelayFileSource,
@@ -109,12 +110,16 @@ def learn(addresses: NodeAddresses, nodes: Iterable[Node]) -> None:
     addresses.complete = True
 
 
-def known_delays(settings: Settings, nodes: Iterable[Node]) -> DelayMap | None:
-    """What the source that the settings name measures now; None where they name files."""
+def known_delays(settings: Settings, nodes: Iterable[Node]) -> tuple[DelayMap | None, AgesOf | None]:
+    """What the source that the settings name measures now, and how old that is; None where they name files."""
     addresses, clock = NodeAddresses(), SystemClock()
     learn(addresses, nodes)
     source = delay_source(settings, (), addresses, clock)
-    return None if source is None else asked_once(source, clock.monotonic())
+    if source is None:
+        return None, None
+    now = clock.monotonic()
+    asked = source
+    return asked_once(source, now), lambda origin: asked.ages(origin, now)
 
 
 def _web(url: str, delays: DelaySettings) -> Web:

@@ -20,6 +20,7 @@ from engine.cluster.errors import ApiError
 from engine.cluster.simulated import Delays, ScenarioError, load_scenario
 from engine.cluster.simulated.admission import PodAdmission
 from engine.compile import Plan, compile_policy
+from engine.compile.origins import AgesOf
 from engine.delay import DelayFileError, DelayMap
 from engine.manifests import Item, ManifestError, read
 from engine.manifests.objects import DaemonSet, Deployment, Job, PriorityClass, ReplicaSet, StatefulSet
@@ -82,9 +83,10 @@ def from_cluster(
             objects = read_cluster(cluster, listens)
     finally:
         cluster.close()
+    ages = None
     if delay_map is None:
-        delay_map = known_delays(settings, objects.of("Node"))
-    return _world(objects, plan, delay_map, settings, time.time())
+        delay_map, ages = known_delays(settings, objects.of("Node"))
+    return _world(objects, plan, delay_map, settings, time.time(), ages)
 
 
 def from_files(
@@ -109,10 +111,17 @@ def from_files(
     return _world(objects, plan, delay_map, settings, when.timestamp() if when else time.time())
 
 
-def _world(objects: Objects, plan: Plan, delays: DelayMap | None, settings: Settings, now: float) -> World:
+def _world(
+    objects: Objects,
+    plan: Plan,
+    delays: DelayMap | None,
+    settings: Settings,
+    now: float,
+    ages: AgesOf | None = None,
+) -> World:
     cache = objects.cache(plan.annotations)
     classes = {one.metadata.name: one for one in objects.of("PriorityClass")}
-    placer = Placer(cache, plan, delays, settings.seed)
+    placer = Placer(cache, plan, delays, settings.seed, ages)
     return World(cache, placer, now, settings.schedulers, classes, objects.notes)
 
 

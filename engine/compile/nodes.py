@@ -8,10 +8,10 @@ import numpy as np
 
 from engine.compile.conditions import Judge, NodeNumbers
 from engine.compile.origins import Origin
-from engine.compile.telling import FactsOf
+from engine.compile.telling import FactsOf, beyond
 from engine.constraints.citation import Citation
 from engine.constraints.protocol import MAX_SCORE, Depends, Mask, Normalization, Slots, Vector
-from engine.constraints.telling import DelayBeyond, Value
+from engine.constraints.telling import Value
 from engine.state.labels import Where
 from grammar.policy import PreferScaled
 
@@ -63,17 +63,16 @@ class WithinDelay(Require):
         if unmeasured:
             reasons[f"node(s) without a measured delay to {self.origin.name} ({self.citation})"] = unmeasured
         if unmeasured < len(refused):
-            nearest = float(np.nanmin(delays))
+            nearest = self.origin.heard(int(refused[np.nanargmin(delays)]))
             sentence = (
-                f"node(s) not within {self.limit_ms:g}ms of {self.origin.name}, the nearest at {nearest:g}ms"
+                f"node(s) not within {self.limit_ms:g}ms of {self.origin.name}, the nearest at {nearest}"
             )
             reasons[f"{sentence} ({self.citation})"] = len(refused) - unmeasured
         return reasons
 
     def values(self, slot: int) -> tuple[Value, ...]:
         """The node's delay beside the limit."""
-        delay = float(self.origin.vector()[slot])
-        return (DelayBeyond(self.origin.name, None if np.isnan(delay) else delay, self.limit_ms),)
+        return (beyond(self.origin, slot, self.limit_ms),)
 
 
 class InNodeSet:

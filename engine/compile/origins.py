@@ -9,6 +9,9 @@ node is 0 ms away for it; else it would wait for itself for ever.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,11 +24,39 @@ from engine.suggest import suggestion
 
 Stamp = tuple[object, ...]
 
+AgesOf = Callable[[str], Milliseconds | None]
+"""Seconds since each value of an endpoint's row of the delay map was measured, as `DelaySource.ages` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How a delay is known.
+
+    Attributes:
+        ms: What counts: of an estimate, with its error added; NaN where nobody has measured.
+        error_ms: How much of it is an estimate's error; 0 where it was measured.
+        age_s: Seconds since it was measured, None where nobody knows.
+    """
+
+    ms: float
+    error_ms: float = 0.0
+    age_s: float | None = None
+
+    def __str__(self) -> str:
+        if not self.error_ms:
+            return f"{self.ms:g}ms"
+        return f"about {self.ms - self.error_ms:.3g}ms ± {self.error_ms:.2g} (estimated)"
+
 
 class Origins:
-    """All origins on one set of columns; the delay map can be swapped."""
+    """All origins on one set of columns; the delay map can be swapped.
+
+    Attributes:
+        ages: Who knows how old the map's values are, for whoever explains; None where nobody does.
+    """
 
     def __init__(self, columns: Columns, workloads: Workloads, delays: DelayMap | None = None) -> None:
+        self.ages: AgesOf | None = None
         self.columns = columns
         self.workloads = workloads
         self.delays = delays if delays is not None else DelayMap.empty()
@@ -141,6 +172,25 @@ class Origin:
         """Round trip from here to every slot; NaN where nobody has measured, or where there is no "here"."""
         self._refresh()
         return self._vector
+
+    def heard(self, slot: int) -> Heard:
+        """How the round trip to a slot is known: for whoever explains a decision."""
+        origins, columns = self._origins, self._origins.columns
+        value = float(self.vector()[slot])
+        target = origins.delays.index(columns.names[slot])
+        for source in self._slots():
+            if source == slot or target is None or not columns.ready[source]:
+                continue
+            name = columns.names[source]
+            if origins.row(name, source)[slot] != value:
+                continue
+            errors = origins.delays.errors(name)
+            ages = None if origins.ages is None else origins.ages(name)
+            age = np.nan if ages is None else float(ages[target])
+            return Heard(
+                value, 0.0 if errors is None else float(errors[target]), None if np.isnan(age) else age
+            )
+        return Heard(value)
 
     def missing(self) -> str | None:
         """Why there is no "here" at the moment, None where there is one."""

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from engine.compile.conditions import Context, NodeNumbers, build, label_key
+from engine.compile.origins import Origin
 from engine.constraints.telling import DelayBeyond, Mismatch, Value, amount_text
 from grammar.policy import (
     And,
@@ -84,10 +85,9 @@ class FactsOf:
     def _compared(self, condition: Compare, slot: int, wanted: bool) -> Value:
         left, operator, right = condition.left, condition.operator, condition.right
         text = operator.value if wanted else _OPPOSITE[operator]
-        found = self._found(left, slot)
         limit = self._found(right, slot)
         if isinstance(left, Delay) and text in ("<", "<=") and isinstance(limit, (int, float)):
-            return DelayBeyond(self._context.origin(left).name, _number(found), float(limit))
+            return beyond(self._context.origin(left), slot, float(limit))
         if isinstance(right, (Literal, BoundName)):
             shown = _written(right) if isinstance(right, Literal) else f"{self._context.limit:g}ms"
         else:
@@ -116,6 +116,12 @@ class FactsOf:
                 return context.columns.labels.of(slot).get(label_key(operand))
             case FactRef() | Delay():
                 return _number(float(NodeNumbers(operand, context).numbers(np.array([slot]))[0]))
+
+
+def beyond(origin: Origin, slot: int, limit_ms: float) -> DelayBeyond:
+    """The delay of the node in a slot beside a limit, and how it is known."""
+    heard = origin.heard(slot)
+    return DelayBeyond(origin.name, _number(heard.ms), limit_ms, heard.error_ms, heard.age_s)
 
 
 def _number(found: Found) -> float | None:

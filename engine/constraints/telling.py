@@ -52,14 +52,18 @@ class DelayBeyond:
 
     Attributes:
         origin: What it is measured from.
-        delay_ms: None where it is not measured.
+        delay_ms: What counts: of an estimate, with its error added; None where it is not measured.
         limit_ms: The most allowed.
+        error_ms: How much of it is the error of an estimate; 0 where it was measured.
+        age_s: Seconds since it was measured; None where nobody knows, and of an estimate.
     """
 
     kind: ClassVar = "delay"
     origin: str
     delay_ms: float | None
     limit_ms: float
+    error_ms: float = 0.0
+    age_s: float | None = None
 
     @property
     def gap(self) -> float:
@@ -71,7 +75,13 @@ class DelayBeyond:
     def __str__(self) -> str:
         if self.delay_ms is None:
             return f"delay from {self.origin}: not measured, limit {self.limit_ms:g}ms"
-        return f"delay from {self.origin}: {self.delay_ms:g}ms, limit {self.limit_ms:g}ms"
+        if self.error_ms:
+            told = f"about {self.delay_ms - self.error_ms:.3g}ms ± {self.error_ms:.2g} (estimated)"
+        elif self.age_s is not None:
+            told = f"{self.delay_ms:g}ms (measured {self.age_s:.0f}s ago)"
+        else:
+            told = f"{self.delay_ms:g}ms"
+        return f"delay from {self.origin}: {told}, limit {self.limit_ms:g}ms"
 
 
 @dataclass(frozen=True, slots=True)

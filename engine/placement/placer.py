@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.nodes import WithinDelay
-from engine.compile.origins import Origin, Origins
+from engine.compile.origins import AgesOf, Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSelector, PodSubject
@@ -78,13 +78,22 @@ class Placer:
         delays: Round-trip times.
         seed: Ties are broken by a hash of it, the pod and the node: the same run gives the same places, and pods
             spread evenly over equals.
+        ages: Who knows how old the delays are, None where nobody does: for explanations.
     """
 
-    def __init__(self, cache: Cache, plan: Plan, delays: DelayMap | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        plan: Plan,
+        delays: DelayMap | None = None,
+        seed: int = 0,
+        ages: AgesOf | None = None,
+    ) -> None:
         self._cache = cache
         self._columns = cache.columns
         self._moment = Moment()
         self._origins = Origins(cache.columns, cache.workloads, delays)
+        self._origins.ages = ages
         self._plan = BoundPlan(plan, cache, self._origins, self._moment)
         self._seed = seed.to_bytes(8, "little", signed=True)
         self._preemptor = Preemptor(cache, self.may_take)

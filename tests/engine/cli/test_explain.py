@@ -97,7 +97,14 @@ def test_json_of_a_pod_that_waits() -> None:
         }
     ]
     delay, role = (one["values"][0] for one in nodes["cloud-1"]["refusals"])
-    assert delay == {"kind": "delay", "origin": "edge-1", "delay_ms": 43.6, "limit_ms": 10}
+    assert delay == {
+        "kind": "delay",
+        "origin": "edge-1",
+        "delay_ms": 43.6,
+        "limit_ms": 10,
+        "error_ms": 0.0,
+        "age_s": None,
+    }
     assert (role["fact"], role["found"], role["wanted"]) == ('node.labels["role"]', "cloud", '== "edge"')
     helps = {one["source"]["name"]: (one["nodes"], one["nearest"]) for one in value["would_help"]}
     assert helps == {"NodeResourcesFit": (2, "edge-1")}
