@@ -37,7 +37,8 @@ class Assignment:
 
     Attributes:
         volumes: What its claims have to get first: then only that is written, and the pod is not bound yet.
-        devices: What its claims of devices have to get first; the pod is bound after that.
+        devices: What its claims of devices have to get first; the pod is bound after that, unless their drivers have
+            to make them ready: then it is not bound yet either.
     """
 
     pod: PodKey
@@ -62,7 +63,7 @@ class Outcome(enum.Enum):
     GAVE_UP = "gave up"
     """No answer or overload until the tries ran out. It may have landed: the watch tells; else queue again."""
     PREPARED = "prepared"
-    """What its claims need is written; it can be bound when the cluster has made that come about."""
+    """What its claims need is written; it can be bound when the cluster, or a driver, has made that come about."""
     NO_VOLUMES = "no volumes"
     """Its claims do not get what was decided: tell in an event, queue again."""
     NO_DEVICES = "no devices"
@@ -147,8 +148,8 @@ class Binder:
     ) -> None:
         self._cluster = cluster
         self._preparation = VolumePreparation(cluster)
-        self._devices = DevicePreparation(cluster)
         self._clock = clock or SystemClock()
+        self._devices = DevicePreparation(cluster, self._clock)
         self.stopping = stop or threading.Event()
         self._retrying = Retrying(
             sleep=sleep or sleep_using_event(self.stopping),
@@ -188,6 +189,8 @@ class Binder:
                 return Outcome.NO_DEVICES, trouble
         if assignment.volumes is not None:
             return self._prepare(assignment.volumes, progress)
+        if assignment.devices is not None and assignment.devices.awaited:
+            return Outcome.PREPARED, ""
         try:
             self._cluster.bind(assignment.pod, assignment.node)
         except ApiError as error:

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
+from engine.clock import Clock, utc
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import Cluster
 from engine.model.device_uses import DeviceBindings
@@ -38,10 +41,12 @@ class DevicePreparation:
 
     Args:
         cluster: Where.
+        clock: Tells when a claim gets its devices.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
 
     def write(self, bindings: DeviceBindings, pod: PodKey, prepared: PreparedDevices) -> str | None:
         """Write all that is not written yet.
@@ -82,8 +87,12 @@ class DevicePreparation:
                     return None
                 if known.full:
                     return f"resourceclaim {name} is in use"
+            given = None
+            if allocation is not None:
+                # Whole seconds are what the API has.
+                given = replace(allocation, allocation_timestamp=utc(int(self._clock.now())))
             try:
-                known = self._cluster.reserve_resource_claim(known, pod, allocation)
+                known = self._cluster.reserve_resource_claim(known, pod, given)
             except ApiError as error:
                 if error.status not in (404, 409):
                     raise

@@ -245,7 +245,7 @@ class BoundPlan:
     def _device_demand(self, subject: PodSubject) -> DeviceDemand | None:
         if subject.key is None:
             return None
-        return device_demand_of(self._cache.devices, subject.devices, subject.key)
+        return device_demand_of(self._cache.devices, subject.devices, subject.key, subject.now)
 
     def _scores(self, shape: Shape, devices: DeviceDemand | None) -> tuple[Score, ...]:
         scores = stock_scores(shape, self._cache)

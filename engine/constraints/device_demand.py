@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from engine.constraints.device_conditions import given_up
 from engine.model.device_uses import DeviceUse
 from engine.model.devices import (
     MOST_ALTERNATIVES,
@@ -55,31 +56,39 @@ class DeviceDemand:
         pinned: Of the claims that have devices on some nodes only: where.
         wanted: Of those that have none, in the order of the pod.
         preferred: What the alternatives count that the others got.
+        given_up: Whether a claim has devices of which nothing will come, so that no node will do before it has others.
     """
 
     trouble: str = ""
     pinned: tuple[Terms, ...] = ()
     wanted: tuple[WantedDevices, ...] = ()
     preferred: int = 0
+    given_up: bool = False
 
 
-def device_demand_of(devices: Devices, uses: tuple[DeviceUse, ...], pod: PodKey) -> DeviceDemand:
-    """What the claims come to, as things stand."""
+def device_demand_of(
+    devices: Devices, uses: tuple[DeviceUse, ...], pod: PodKey, now: float = 0.0
+) -> DeviceDemand:
+    """What the claims come to, as things stand at a time in seconds since the epoch."""
     trouble = devices.unknown or _trouble(devices, uses, pod)
     if trouble:
         return DeviceDemand(trouble)
     pinned: list[Terms] = []
     wanted: list[WantedDevices] = []
     preferred = 0
+    lost = False
     for claim in claims_in(devices, uses):
         allocation = claim.allocation
+        lost = lost or given_up(claim, now)
         if allocation is None:
             wanted.append(_wanted(_key(claim)))
         else:
             preferred += preference(claim.spec.devices, _alternatives(allocation))
             if allocation.node_selector is not None:
                 pinned.append(allocation.node_selector.node_selector_terms)
-    return DeviceDemand(pinned=tuple(dict.fromkeys(pinned)), wanted=tuple(wanted), preferred=preferred)
+    return DeviceDemand(
+        pinned=tuple(dict.fromkeys(pinned)), wanted=tuple(wanted), preferred=preferred, given_up=lost
+    )
 
 
 def claims_in(devices: Devices, uses: tuple[DeviceUse, ...]) -> list[ResourceClaim]:

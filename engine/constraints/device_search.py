@@ -5,8 +5,7 @@ what is found is what the stock scheduler finds. Devices of one request are only
 orders of the same devices are no other solutions. Of a device that is given out in shares several requests may have
 one, as far as its amounts go.
 
-Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator). Unlike there, devices that have to be waited for
-are not given out.
+Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator).
 """
 
 from __future__ import annotations
@@ -156,7 +155,7 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
                 )
             continue
         for device in pool.devices:
-            if not every and not (_free(device, asked, devices) and not device.device.binding_conditions):
+            if not every and not _free(device, asked, devices):
                 continue
             if not _selected(device, expressions):
                 continue
@@ -169,12 +168,6 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
     if every:
         if not candidates or not all(_free(device, asked, devices) for _, device, _ in candidates):
             return None
-        strange = next((device for _, device, _ in candidates if device.device.binding_conditions), None)
-        if strange is not None:
-            raise SearchError(
-                f"request {name}: asks for all devices, and {strange.id} is of a kind that this scheduler does not "
-                "honour yet"
-            )
         return Part(name, request, asked, len(candidates), tuple(candidates))
     return (
         Part(name, request, asked, asked.count, tuple(candidates)) if len(candidates) >= asked.count else None

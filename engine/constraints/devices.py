@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constraints.device_allocation import allocations
+from engine.constraints.device_conditions import has_conditions
 from engine.constraints.device_demand import DeviceDemand, Terms, WantedDevices, claims_in, preference
 from engine.constraints.device_pools import DevicePools
 from engine.constraints.device_search import Patience, SearchError, Solution, search
@@ -159,6 +160,8 @@ class DynamicResources:
     def passes(self, where: Where) -> Mask:
         """True where all claims are satisfied."""
         mask = np.ones_like(self._columns.alive[where])
+        if self._demand.given_up:
+            mask[:] = False
         for terms in self._demand.pinned:
             mask &= self._reached(terms, where)
         if self._demand.wanted:
@@ -221,7 +224,7 @@ def device_bindings(
     matching: DeviceMatching,
     slot: int,
 ) -> DeviceBindings | None:
-    """What has to be written for a pod's claims on a node that passes; None where they are all the pod's already.
+    """What has to be written for a pod's claims on a node that passes; None where nothing has to be.
 
     Raises:
         RuntimeError: The node does not pass.
@@ -240,4 +243,8 @@ def device_bindings(
         for claim in claims
         if claim.allocation is None or not claim.reserved(pod)
     )
-    return DeviceBindings(node, bindings) if bindings else None
+    given = {claim.name: allocation for claim, allocation in bindings}
+    awaited = tuple(
+        claim.name for claim in claims if has_conditions(given.get(claim.name) or claim.allocation)
+    )
+    return DeviceBindings(node, bindings, awaited) if bindings or awaited else None

@@ -29,10 +29,12 @@ class DeviceBindings:
     Attributes:
         node: Where the pod goes.
         claims: Those that are not the pod's yet, each with what it is to get; None where it has its devices.
+        awaited: Those with devices that their drivers have to make ready before the pod is bound.
     """
 
     node: str
     claims: tuple[tuple[ResourceClaim, Allocation | None], ...] = ()
+    awaited: tuple[ClaimName, ...] = ()
 
 
 def device_uses(pod: Pod) -> tuple[DeviceUse, ...]:

@@ -5,12 +5,13 @@ Source: resource.k8s.io/v1.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from engine.model.device_capacity import CapacityRequirements, DeviceCapacity, nanos
-from engine.model.objects import NodeSelector, ObjectMeta, PodKey, Struct
+from engine.model.objects import Condition, NodeSelector, ObjectMeta, PodKey, Struct
 from engine.model.storage import ClaimName
 
 FINALIZER: Final = "resource.kubernetes.io/delete-protection"
@@ -194,6 +195,7 @@ class Allocation(Struct, frozen=True):
 
     devices: AllocatedDevices = AllocatedDevices()
     node_selector: NodeSelector | None = None
+    allocation_timestamp: datetime | None = None
 
     @property
     def held(self) -> frozenset[Holding]:
@@ -210,11 +212,21 @@ class Consumer(Struct, frozen=True):
     api_group: str = msgspec.field(default="", name="apiGroup")
 
 
+class AllocatedDeviceStatus(Struct, frozen=True):
+    """What a driver says of a device that a claim has."""
+
+    driver: str = ""
+    pool: str = ""
+    device: str = ""
+    conditions: tuple[Condition, ...] | None = None
+
+
 class ResourceClaimStatus(Struct, frozen=True):
     """What a claim has, and for whom."""
 
     allocation: Allocation | None = None
     reserved_for: tuple[Consumer, ...] | None = None
+    devices: tuple[AllocatedDeviceStatus, ...] | None = None
 
 
 class ResourceClaim(Struct, frozen=True):

@@ -83,7 +83,8 @@ class Bindings:
         self._devices = devices
         self._clock = clock
         self._under_way: dict[PodKey, _UnderWay] = {}
-        self.volumes = PodVolumes(cache, queue, binder, self.ended, volume_timeout)
+        self.volumes = PodVolumes(cache, queue, self._ready, self.ended, volume_timeout)
+        devices.report_to(self._ready, self.ended)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -96,6 +97,32 @@ class Bindings:
     def drop(self, key: PodKey) -> None:
         """Nothing more is to come of it."""
         self._under_way.pop(key, None)
+
+    def give_up_waiting(self, key: PodKey) -> None:
+        """The pod is no longer to be bound by us: if it was waiting for its claims, nothing more is to come of it."""
+        waited = self.volumes.drop(key), self._devices.give_up_waiting(key)
+        if any(waited):
+            self.drop(key)  # no result will come for it
+
+    def node_gone(self, node: str, now: float) -> None:
+        """Nobody goes to a node any more."""
+        self.volumes.node_gone(node, now)
+        self._devices.node_gone(node, now)
+
+    def expire(self, now: float) -> None:
+        """Give up on pods that have waited too long for their claims."""
+        self.volumes.expire(now)
+        self._devices.expire(now)
+
+    def next_due(self) -> float | None:
+        """When `expire` will have something to do."""
+        times = [due for due in (self.volumes.next_due(), self._devices.next_due()) if due is not None]
+        return min(times, default=None)
+
+    def _ready(self, key: PodKey, node: str) -> None:
+        """The pod's volumes, or its devices, are ready: it is bound where it waits for neither."""
+        if key not in self.volumes and not self._devices.awaits(key):
+            self._binder.submit(Assignment(key, node))
 
     def begin(
         self, placed: PlacedPod, queued: QueuedPod, decision: Decision, node: str, now: float, began: float
@@ -132,10 +159,18 @@ class Bindings:
         """
         key, node = result.assignment.pod, result.assignment.node
         self._devices.written(result, now)
+        alive = key in self._under_way
+        if result.outcome is Outcome.PREPARED and alive and self._devices.begin_waiting(result, now):
+            placed = self._cache.pod(key)
+            if placed is not None:
+                self._telling.awaiting_devices(placed.pod, node, now)
         if result.assignment.volumes is not None:
-            self.volumes.prepared(result, key in self._under_way, now)
-            if result.outcome is Outcome.PREPARED:
-                return
+            self.volumes.prepared(result, alive, now)
+        if result.outcome is Outcome.PREPARED:
+            self._devices.look(key, now)
+            return
+        self.volumes.drop(key)
+        self._devices.give_up_waiting(key)
         under_way = self._under_way.pop(key, None)
         queued = None
         if under_way is not None:

@@ -1,12 +1,16 @@
 """What a pod's claims of devices add to its way: nothing is decided before devices are known.
 
-What claims get is written by the binder right before the pod is bound; there is nothing to wait for in between.
+What claims get is written by the binder before the pod is bound. In between there is something to wait for only where
+drivers have to make devices ready.
 """
 
 from __future__ import annotations
 
-from engine.binder import BindResult
+from collections.abc import Callable
+
+from engine.binder import Assignment, BindResult, Outcome
 from engine.cluster.protocol import DEVICES, ResourceKind
+from engine.constraints.device_conditions import given_up
 from engine.constraints.device_demand import claims_in
 from engine.constraints.devices import DynamicResources
 from engine.constraints.protocol import Depends
@@ -14,6 +18,7 @@ from engine.model.devices import DeviceObject, ResourceClaim
 from engine.model.objects import PodKey
 from engine.placement import Decision
 from engine.scheduler.claimants import Claimants
+from engine.scheduler.device_waits import BOUND, DeviceWaits
 from engine.scheduler.queue import SchedulingQueue
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
@@ -30,6 +35,9 @@ class PodDevices:
     def __init__(self, cache: Cache, queue: SchedulingQueue) -> None:
         self._cache = cache
         self._queue = queue
+        self._waits = DeviceWaits(cache)
+        self._ready: Callable[[PodKey, str], object] | None = None
+        self._failed: Callable[[BindResult, float], None] | None = None
         self._claimants = Claimants(DEVICES, Depends.DEVICES, cache, queue, self._unknown)
 
     def put(self, item: DeviceObject, now: float) -> None:
@@ -51,6 +59,8 @@ class PodDevices:
         """
         if isinstance(item, ResourceClaim):
             self._claimants.changed(item.name, now)
+            for key in self._waits.concerned(item.name):
+                self.look(key, now)
         if not isinstance(item, ResourceClaim) or self._cache.devices.freed != freed:
             self._queue.wake(Depends.DEVICES, now)
 
@@ -77,6 +87,62 @@ class PodDevices:
         """The pod is no longer to be bound by us."""
         self._claimants.drop(key)
 
+    # Pods on their way
+
+    def report_to(
+        self, ready: Callable[[PodKey, str], object], failed: Callable[[BindResult, float], None]
+    ) -> None:
+        """Who takes the pods whose devices are ready, with their nodes, and who those whose devices will not be."""
+        self._ready, self._failed = ready, failed
+
+    def awaits(self, key: PodKey) -> bool:
+        """Whether the pod waits for its devices."""
+        return key in self._waits
+
+    def begin_waiting(self, result: BindResult, now: float) -> bool:
+        """The binder has written what the pod's claims get. Returns whether there is something to wait for."""
+        devices = result.assignment.devices
+        if devices is None or not devices.awaited:
+            return False
+        self._waits.add(result.assignment.pod, devices, now)
+        return self._waits.verdict(result.assignment.pod) is None
+
+    def give_up_waiting(self, key: PodKey) -> bool:
+        """The pod is no longer to be bound by us. Returns whether it was waiting for its devices."""
+        return self._waits.drop(key)
+
+    def node_gone(self, node: str, now: float) -> None:
+        """Nobody goes to a node any more."""
+        for key in self._waits.on(node):
+            self.look(key, now)
+
+    def expire(self, now: float) -> None:
+        """Give up on pods that have waited too long."""
+        for key, message in list(self._waits.expired(now)):
+            self._fail(key, message, now)
+
+    def next_due(self) -> float | None:
+        """When `expire` will have something to do."""
+        return self._waits.next_due()
+
+    def look(self, key: PodKey, now: float) -> None:
+        """Whether the pod, if it waits for its devices, has them now."""
+        if key not in self._waits:
+            return
+        verdict = self._waits.verdict(key)
+        if verdict == BOUND and self._ready is not None:
+            node = self._waits.node_of(key)
+            self._waits.drop(key)
+            self._ready(key, node)
+        elif verdict:
+            self._fail(key, verdict, now)
+
+    def _fail(self, key: PodKey, message: str, now: float) -> None:
+        node = self._waits.node_of(key)
+        self._waits.drop(key)
+        if self._failed is not None:
+            self._failed(BindResult(Assignment(key, node), Outcome.NO_DEVICES, message, 0), now)
+
     def written(self, result: BindResult, now: float) -> None:
         """Take over what the binder wrote, or read, so that it counts before the watch tells."""
         for claim in result.devices:
@@ -87,8 +153,8 @@ class PodDevices:
         if result.assignment.devices is not None:
             self._queue.wake(Depends.DEVICES, now)
 
-    def idle(self, placed: PlacedPod, decision: Decision) -> ResourceClaim | None:
-        """A claim of a pod that found no node, whose devices are elsewhere, and which no other pod uses.
+    def idle(self, placed: PlacedPod, decision: Decision, now: float) -> ResourceClaim | None:
+        """A claim of a pod that found no node, which no other pod uses, and whose devices are elsewhere or not ready.
 
         Source: kube-scheduler's plugin DynamicResources (PostFilter).
         """
@@ -100,10 +166,13 @@ class PodDevices:
             if isinstance(constraint, DynamicResources)
         ]
         for claim in claims_in(self._cache.devices, placed.devices):
-            selector = claim.allocation.node_selector if claim.allocation is not None else None
-            others = any(consumer.uid != placed.key.uid for consumer in claim.status.reserved_for or ())
-            if selector is None or others:
+            if any(consumer.uid != placed.key.uid for consumer in claim.status.reserved_for or ()):
                 continue
-            if any(one.elsewhere(selector.node_selector_terms, slots) for one, slots in refused):
+            if refused and given_up(claim, now):
+                return claim
+            selector = claim.allocation.node_selector if claim.allocation is not None else None
+            if selector is not None and any(
+                one.elsewhere(selector.node_selector_terms, slots) for one, slots in refused
+            ):
                 return claim
         return None

@@ -167,7 +167,7 @@ class Scheduler:
                 self._pod_gone(pod, now)
             case Deleted(Node() as node):
                 self._cache.remove_node(node.name)
-                self._volumes.node_gone(node.name, now)
+                self._bindings.node_gone(node.name, now)
                 self._node_changed()
                 self._queue.wake(Depends.CENSUS | Depends.DELAY, now)  # one node less is no place
             case Upserted(Namespace() as namespace):
@@ -250,8 +250,8 @@ class Scheduler:
             self._movements.moved(was_on, placed.slot, now)
         if self._upkeep is not None:
             self._upkeep.pod(placed)
-        if placed.phase not in (Phase.QUEUED, Phase.ASSUMED) and self._volumes.drop(key):
-            self._bindings.drop(key)  # no result will come for it
+        if placed.phase not in (Phase.QUEUED, Phase.ASSUMED):
+            self._bindings.give_up_waiting(key)
         if placed.phase is not Phase.QUEUED or not self._ours(pod):
             self._devices.drop(key)
             self._queue.remove(key, now)
@@ -269,8 +269,7 @@ class Scheduler:
     def _pod_gone(self, pod: Pod, now: float) -> None:
         self._queue.remove(pod.key, now)
         self._devices.drop(pod.key)
-        if self._volumes.drop(pod.key):
-            self._bindings.drop(pod.key)
+        self._bindings.give_up_waiting(pod.key)
         placed = self._cache.pod(pod.key)
         was_on = placed.slot if placed is not None else -1
         self._cache.remove_pod(pod.key)
@@ -313,7 +312,7 @@ class Scheduler:
         if not self.watched.synced:
             return 0
         now = self._clock.now()
-        self._volumes.expire(now)
+        self._bindings.expire(now)
         self._queue.advance(now)
         tried = 0
         while tried < limit and self.schedule_one():
@@ -399,7 +398,7 @@ class Scheduler:
 
     def next_due(self) -> float | None:
         """When there is something to do even if nothing comes in; seconds since the epoch."""
-        times = [self._queue.next_due(), self._volumes.next_due()]
+        times = [self._queue.next_due(), self._bindings.next_due()]
         if self._upkeep is not None and self.watched.synced:
             times.append(self._upkeep.next_due(self._clock.now()))
         return min((due for due in times if due is not None), default=None)
@@ -410,7 +409,7 @@ class Scheduler:
         self._volumes.refused(placed)
         self._devices.refused(placed)
         if self._room is not None and decision.preemption is not None:
-            idle = self._devices.idle(placed, decision)
+            idle = self._devices.idle(placed, decision, now)
             if idle is not None:
                 self._room.idle(idle)
             self._room.begin(placed, decision.preemption, now)

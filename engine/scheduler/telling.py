@@ -34,6 +34,11 @@ class Telling:
             ClusterEvent(key, EventType.NORMAL, "Scheduled", "Binding", message, utc(now), scheduler)
         )
 
+    def awaiting_devices(self, pod: Pod, node: str, now: float) -> None:
+        """The pod has a node, and devices that their drivers have to make ready first."""
+        message = f"waiting for binding conditions for device on node {node}"
+        self._tell(pod, EventType.NORMAL, "BindingConditionsPending", "Scheduling", message, now)
+
     def unschedulable(self, pod: Pod, message: str, now: float, since: float) -> None:
         """No node takes the pod, ``since`` when it was first found so: a restart reads that time."""
         self._failed(pod, "Scheduling", message, now)

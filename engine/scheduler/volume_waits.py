@@ -42,7 +42,8 @@ class VolumeWaits:
         self._seconds = seconds
         self._waits = Waits[VolumeBindings]()
 
-    def __contains__(self, key: PodKey) -> bool:
+    def __contains__(self, key: object) -> bool:
+        """Whether the pod waits."""
         return key in self._waits
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from engine.binder import Assignment, BindingExecutor, BindResult, Outcome
+from engine.binder import Assignment, BindResult, Outcome
 from engine.cluster.protocol import STORAGE, ResourceKind
 from engine.constraints.protocol import Depends
 from engine.model.objects import PodKey
@@ -33,7 +33,7 @@ class PodVolumes:
     Args:
         cache: What is known.
         queue: Where pods go that are held back until storage is known.
-        binder: Binds the pods whose claims are bound.
+        ready: Takes the pods whose claims are bound, with their nodes.
         failed: Takes pods whose claims will not be, as the result of a binding.
         seconds: How long a pod waits for its claims.
     """
@@ -42,13 +42,13 @@ class PodVolumes:
         self,
         cache: Cache,
         queue: SchedulingQueue,
-        binder: BindingExecutor,
+        ready: Callable[[PodKey, str], object],
         failed: Callable[[BindResult, float], None],
         seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._cache = cache
         self._queue = queue
-        self._binder = binder
+        self._ready = ready
         self._failed = failed
         self._waits = VolumeWaits(cache, seconds)
         self._claimants = Claimants(STORAGE, Depends.VOLUMES, cache, queue, self._unknown)
@@ -57,6 +57,10 @@ class PodVolumes:
     def waiting(self) -> int:
         """How many pods wait for their claims."""
         return len(self._waits)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the pod waits for its claims."""
+        return key in self._waits
 
     # What storage there is
 
@@ -155,7 +159,7 @@ class PodVolumes:
         if verdict == BOUND:
             node = self._waits.node_of(key)
             self._waits.drop(key)
-            self._binder.submit(Assignment(key, node))
+            self._ready(key, node)
         elif verdict is not None:
             self._fail(key, verdict, now)
 

@@ -28,7 +28,8 @@ class Waits(Generic[What]):
         self._by_name: dict[Hashable, dict[PodKey, None]] = {}
         self._deadlines: list[tuple[float, PodKey]] = []
 
-    def __contains__(self, key: PodKey) -> bool:
+    def __contains__(self, key: object) -> bool:
+        """Whether the pod waits."""
         return key in self._waits
 
     def __len__(self) -> int:

@@ -119,7 +119,7 @@ class DeviceRegistry:
             raise invalid(
                 "ResourceClaim", claim.metadata.name, "status.allocation: Invalid value: field is immutable"
             )
-        status = ResourceClaimStatus(allocation or current.allocation, users)
+        status = replace(current.status, allocation=allocation or current.allocation, reserved_for=users)
         if status.allocation is None:
             raise invalid(
                 "ResourceClaim", claim.metadata.name, "status.reservedFor: Forbidden: not allocated"

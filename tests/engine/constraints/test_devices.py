@@ -224,17 +224,19 @@ def test_the_devices_of_a_claim_tell_which_nodes_reach_them() -> None:
         assert allocation.node_selector == expected
 
 
-HONOURED: dict[str, dict[str, Any]] = {
-    "to be waited for": {"binding_conditions": ("ready",)},
-}
-
-
-@pytest.mark.parametrize("more", HONOURED.values(), ids=HONOURED)
-def test_devices_of_a_kind_that_is_not_honoured_are_not_given_out(more: dict[str, Any]) -> None:
-    slice_ = make.slice_("n1", make.device("odd", **more), make.device("plain"), node="n1")
-    assert Case(world(slice_), make.claim("mine")).given("n1") == ["gpu=n1/plain"]
-    case = Case(world(slice_), make.claim("mine", make.exactly(allocation_mode="All")))
-    assert "gpu.example.com/n1/odd is of a kind that this scheduler does not honour yet" in case.why("n1")
+def test_a_device_that_has_to_be_waited_for_says_so_in_the_result() -> None:
+    conditions: dict[str, Any] = {"binding_conditions": ("ready",), "binding_failure_conditions": ("broken",)}
+    slice_ = make.slice_("n1", make.device("d", **conditions, binds_to_node=True), everywhere=True)
+    bindings = Case(world(slice_), make.claim("mine")).bindings("n1")
+    assert bindings is not None
+    ((claim, allocation),) = bindings.claims
+    assert bindings.awaited == (claim.name,)
+    assert allocation is not None
+    (result,) = allocation.devices.results or ()
+    assert result.binding_conditions == ("ready",)
+    assert result.binding_failure_conditions == ("broken",)
+    only = Requirement("metadata.name", "In", ("n1",))
+    assert allocation.node_selector == NodeSelector((NodeSelectorTerm(match_fields=(only,)),))
 
 
 def card(**amounts: DeviceCapacity) -> Device:
