@@ -96,6 +96,12 @@ class Measurements:
         delays_read_at: When the delays in force were read, None where there are none.
         delays_endpoints: How many endpoints have delays.
         delays_problems: How often changed delay files had errors; whoever reads them counts.
+        covered: Reserve → pods that a place is kept for.
+        uncovered: Reserve → pods that none could be kept for.
+        reserved_memory: Reserve → bytes that are kept.
+        moves: (heal, way, result) → how often.
+        stays: (heal, reason) → pods that something is wrong with now, and that stay where they are.
+        held: Heal → silent nodes whose pods are left alone now.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -120,6 +126,12 @@ class Measurements:
         self.delays_read_at: float | None = None
         self.delays_endpoints = 0
         self.delays_problems = 0
+        self.covered: dict[str, int] = {}
+        self.uncovered: dict[str, int] = {}
+        self.reserved_memory: dict[str, int] = {}
+        self.moves: dict[tuple[str, str, str], int] = {}
+        self.stays: Mapping[tuple[str, str], int] = {}
+        self.held: Mapping[str, int] = {}
 
     # What the scheduler tells
 
@@ -167,10 +179,26 @@ class Measurements:
     def plan_in_force(self, rules: int) -> None:
         """Other policies are in force."""
         self.policy_rules, self.policy_read_at = rules, self._clock.now()
+        # Those of the policies before are no longer kept, and told of anew.
+        self.covered, self.uncovered, self.reserved_memory, self.stays, self.held = {}, {}, {}, {}, {}
 
     def delays_in_force(self, endpoints: int) -> None:
         """Other delays are in force."""
         self.delays_endpoints, self.delays_read_at = endpoints, self._clock.now()
+
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+        """What a reserve keeps."""
+        self.covered[reserve], self.uncovered[reserve] = covered, uncovered
+        self.reserved_memory[reserve] = memory
+
+    def moved(self, heal: str, way: str, result: str) -> None:
+        """A move began, or came to something."""
+        key = (heal, way, result)
+        self.moves[key] = self.moves.get(key, 0) + 1
+
+    def unhealed(self, stays: Mapping[tuple[str, str], int], held: Mapping[str, int]) -> None:
+        """What is wrong now and stays."""
+        self.stays, self.held = stays, held
 
     def _refusing(self, refusals: Refusals) -> None:
         filters = refusals.filters
