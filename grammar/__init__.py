@@ -7,8 +7,18 @@ shows them. On the way: `grammar.parser` (lines and blocks to a syntax tree), `g
 `grammar.analysis` (what a policy says that it can hardly mean).
 """
 
-from grammar.catalogue import CODES, Severity, page
+from grammar.catalogue import CODES, RETIRED, Severity, page
 from grammar.diagnostic import Diagnostic, Note
 from grammar.files import Result, check_paths, check_texts
 
-__all__ = ["CODES", "Diagnostic", "Note", "Result", "Severity", "check_paths", "check_texts", "page"]
+__all__ = [
+    "CODES",
+    "RETIRED",
+    "Diagnostic",
+    "Note",
+    "Result",
+    "Severity",
+    "check_paths",
+    "check_texts",
+    "page",
+]

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from grammar import policy
 from grammar.diagnostic import Diagnostic, Note
+from grammar.healing import healing_warnings
 from grammar.labels import impossible_labels
 from grammar.policy import Bound, Subject
 from grammar.redundant import redundant
@@ -35,6 +36,10 @@ def analyse(checked: policy.CheckedPolicy, used: set[str] | None) -> list[Diagno
     rules = {rule.name: rule for rule in checked.rules}
     for rule in checked.rules:
         found += _Rule(rule, sets, rules).warnings()
+    for reserve in checked.reserves:
+        if reserve.condition is not None:
+            found += _nothing(reserve.condition, "pod")
+    found += healing_warnings(checked, used is not None)
     declarations: list[policy.NodeSet | policy.Domain] = [*checked.node_sets, *checked.domains]
     for declared in declarations:
         if used is not None and declared.name not in used:

@@ -7,7 +7,7 @@ A `Line` is what one logical line gives: a whole declaration or statement, or th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lark import Token, Tree
 
@@ -29,10 +29,10 @@ class Header:
     condition: tree.Condition | None = None
     pattern: tree.Text | None = None
     limit: tree.Word | None = None
-    line: tree.DeferredLine | None = field(default=None)
+    event: tree.BlockLine | None = None
 
 
-Line = tree.NodeSet | tree.Domain | tree.Statement | tree.DeferredLine | Header
+Line = tree.NodeSet | tree.Domain | tree.Statement | tree.BlockLine | Header
 _Child = Token | Tree[Token]
 
 
@@ -120,8 +120,13 @@ class Builder:
         span = self._header_span(node)
         (event,) = self._trees(node)
         names = (self._name(event),) if event.data == "broken_rule" else ()
-        line = tree.DeferredLine(str(event.data), self._numbers(node), names, span)
-        return Header("heal", span, name=self._name(node), line=line)
+        line = tree.BlockLine(str(event.data), self._numbers(node), names, self._event_span(node, event))
+        return Header("heal", span, name=self._name(node), event=line)
+
+    def _event_span(self, node: Tree[Token], event: Tree[Token]) -> Span:
+        """From the event to its duration."""
+        first, last = self.span(event), self.span(self._words(node, "NUMBER")[-1])
+        return Span(self._file, first.line, first.column, last.end_line, last.end_column)
 
     def _test(self, node: Tree[Token]) -> Line:
         return Header("test", self._header_span(node))
@@ -270,14 +275,15 @@ class Builder:
         (token,) = (child for child in node.children if isinstance(child, Token))
         return self._text_of(token) if token.type == "STRING" else tree.Number(str(token), self.span(token))
 
-    # ---- lines that wait for the engine
+    # ---- lines of reserves, heals and tests
 
-    def _deferred(self, node: Tree[Token]) -> Line:
+    def _block_line(self, node: Tree[Token]) -> Line:
         names = tuple(tree.Word(str(token), self.span(token)) for token in self._words(node, "NAME"))
-        return tree.DeferredLine(str(node.data), self._numbers(node), names, self.span(node))
+        return tree.BlockLine(str(node.data), self._numbers(node), names, self.span(node))
 
-    _survive = _hold_as = _reserve_limit = _move = _move_limit = _hold_when = _relocate = _deferred
-    _test_line = _test_node_line = _test_pod_line = _deferred
+    _survive = _hold_as = _reserve_limit = _refuse = _block_line
+    _move = _move_limit = _hold_when = _relocate = _recreate = _force = _block_line
+    _test_line = _test_node_line = _test_pod_line = _block_line
 
     def _test_node(self, node: Tree[Token]) -> Line:
         return Header("node", self._header_span(node))

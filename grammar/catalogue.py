@@ -1,7 +1,8 @@
 """The catalogue of diagnostic codes. A code is never given to anything else, not even after it is gone.
 
-P0xx files · P1xx syntax · P2xx names · P3xx types and units · P4xx meaning (from P420 on: warnings) · P9xx what the
-engine cannot carry out yet. Each has a page in ``grammar/codes/``, which ``berth lint --explain CODE`` prints.
+P0xx files · P1xx syntax · P2xx names · P3xx types and units · P4xx meaning (from P420 on: warnings) · P5xx reserves and
+heals · P9xx what the engine cannot carry out yet. Each has a page in ``grammar/codes/``, which ``berth lint --explain
+CODE`` prints; so has a code that is no longer reported, which says why.
 """
 
 from __future__ import annotations
@@ -91,21 +92,37 @@ CODES: dict[str, Code] = (
         P428="a label that cannot exist",
         P429="a preference that never counts",
         P430="a block that no pod enters",
+        P431="a reserve that no heal uses",
+        P432="a heal that always holds",
     )
     | _catalogue(
         Severity.ERROR,
-        P901="`reserve` cannot be carried out yet",
-        P902="`heal` cannot be carried out yet",
+        P501="a reserve for no loss",
+        P502="a reserve for other than one loss",
+        P503="a ceiling of something other than memory",
+        P504="a heal without an action",
+        P505="a line that does not fit the event",
+        P506="a rule that cannot be broken",
+        P507="two heals of one event",
+        P508="a name that no reserve can have",
         P903="`test` cannot be carried out yet",
-        P904="`prefer current` cannot be carried out yet",
     )
 )
 
+RETIRED: dict[str, str] = {
+    "P901": "`reserve` cannot be carried out yet",
+    "P902": "`heal` cannot be carried out yet",
+    "P904": "`prefer current` cannot be carried out yet",
+}
+"""Codes that nothing is reported under any more, with the titles that they had. They are never given away again."""
+
 
 def page(code: str) -> str:
-    """The page of a code, in Markdown.
+    """The page of a code, in Markdown; of a retired one, too.
 
     Raises:
-        KeyError: There is no such code.
+        KeyError: There never was such a code.
     """
-    return (files("grammar") / "codes" / f"{CODES[code].code}.md").read_text(encoding="utf-8")
+    if code not in CODES and code not in RETIRED:
+        raise KeyError(code)
+    return (files("grammar") / "codes" / f"{code}.md").read_text(encoding="utf-8")

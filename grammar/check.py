@@ -7,19 +7,13 @@ from dataclasses import replace
 
 from grammar import policy, tree
 from grammar.analysis import analyse
+from grammar.blocks import Blocks
 from grammar.conditions import Conditions
 from grammar.diagnostic import Diagnostic
+from grammar.healing import heal_errors
 from grammar.paths import HEADER, NODE_SET
-from grammar.policy import Kind
 from grammar.statements import Statements, counts_the_rule
 from grammar.symbols import Symbols
-from grammar.units import Bounds, whole
-
-_NOT_YET = {
-    "reserve": ("P901", "nothing would be held back"),
-    "heal": ("P902", "nothing would be moved"),
-    "test": ("P903", "nothing would be tested"),
-}
 
 
 class _Checker:
@@ -29,12 +23,15 @@ class _Checker:
         self._symbols = Symbols(files, self._report)
         self._conditions = Conditions(self._report)
         self._statements = Statements(self._symbols, self._conditions, self._report)
+        self._blocks = Blocks(self._symbols, self._conditions, self._report)
 
     def run(self, whole_files: bool) -> policy.CheckedPolicy | None:
         """The policy; None where there is an error."""
         node_sets: list[policy.NodeSet] = []
         rules: list[policy.Rule] = []
         complete: list[policy.Rule] = []
+        reserves: list[policy.Reserve] = []
+        heals: list[policy.Heal] = []
         for declaration in (each for file in self._files for each in file.declarations):
             match declaration:
                 case tree.NodeSet():
@@ -51,11 +48,25 @@ class _Checker:
                     rules.append(rule)
                     if declaration.whole and len(self.diagnostics) == before:
                         complete.append(rule)
-                case tree.Deferred():
-                    self._deferred(declaration)
+                case tree.Block(kind="reserve"):
+                    before = len(self.diagnostics)
+                    reserve = self._blocks.reserve(declaration)
+                    if reserve is not None and declaration.whole and len(self.diagnostics) == before:
+                        reserves.append(reserve)
+                case tree.Block(kind="heal"):
+                    before = len(self.diagnostics)
+                    heal = self._blocks.heal(declaration)
+                    if heal is not None and declaration.whole and len(self.diagnostics) == before:
+                        heals.append(heal)
+                case tree.Block():
+                    self._test(declaration)
         domains = tuple(self._symbols.checked_domains())
+        for error in heal_errors(heals, complete):
+            self._report(error)
         clean = whole_files and not self.diagnostics
-        checked = policy.CheckedPolicy(tuple(node_sets), domains, tuple(rules if clean else complete))
+        checked = policy.CheckedPolicy(
+            tuple(node_sets), domains, tuple(rules if clean else complete), tuple(reserves), tuple(heals)
+        )
         self.diagnostics += analyse(checked, self._symbols.used if clean else None)
         return checked if clean else None
 
@@ -77,50 +88,16 @@ class _Checker:
 
     # ---- what waits for the engine
 
-    def _deferred(self, node: tree.Deferred) -> None:
-        code, otherwise = _NOT_YET[node.kind]
+    def _test(self, node: tree.Block) -> None:
         self._report(
             Diagnostic(
-                code,
-                f"`{node.kind}` cannot be carried out yet",
+                "P903",
+                "`test` cannot be carried out yet",
                 node.span,
-                otherwise,
+                "nothing would be tested",
                 "take the block out for now: a policy that asks for it does not take effect",
             )
         )
-        if node.condition is not None:
-            self._conditions.condition(node.condition, HEADER)
-        for line in (*((node.header,) if node.header else ()), *node.body):
-            self._deferred_line(line)
-
-    def _deferred_line(self, line: tree.DeferredLine) -> None:
-        match line.kind:
-            case "node_lost" | "node_draining" | "pod_unschedulable" | "broken_rule":
-                for name in line.names:
-                    self._symbols.rule(name)
-                self._conditions.number(line.numbers[0], Kind.DURATION)
-            case "survive":
-                self._count(line.numbers[0], "a loss")
-                self._symbols.domain(line.names[0])
-            case "hold_when":
-                self._conditions.number(line.numbers[0], Kind.PERCENT)
-                self._symbols.domain(line.names[0])
-            case "reserve_limit":
-                self._conditions.number(line.numbers[0], Kind.PERCENT)
-                self._conditions.resource(line.names[0])
-            case "move":
-                for number in line.numbers:
-                    self._conditions.number(number, Kind.PERCENT)
-            case "move_limit":
-                self._count(line.numbers[0], "a number of moves")
-                self._conditions.number(line.numbers[1], Kind.DURATION)
-            case "relocate":
-                self._count(line.numbers[0], "a number of pods")
-
-    def _count(self, number: tree.Number, what: str) -> None:
-        checked = whole(number, Bounds(1, 1_000_000, what))
-        if isinstance(checked, Diagnostic):
-            self._report(checked)
 
 
 def check(

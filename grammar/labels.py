@@ -46,6 +46,9 @@ def impossible_labels(checked: policy.CheckedPolicy) -> Iterator[Diagnostic]:
         if rule.condition is not None:
             yield from _condition(rule.condition)
         yield from _body(rule.statements)
+    for reserve in checked.reserves:
+        if reserve.condition is not None:
+            yield from _condition(reserve.condition)
 
 
 def _body(body: tuple[policy.Statement, ...]) -> Iterator[Diagnostic]:

@@ -86,7 +86,7 @@ class _Frame:
 
     header: Header
     statements: list[tree.Statement] = field(default_factory=list)
-    lines: list[tree.DeferredLine] = field(default_factory=list)
+    lines: list[tree.BlockLine] = field(default_factory=list)
     whole: bool = True
     orphan: bool = False
 
@@ -237,7 +237,7 @@ class _FileParser:
         if not self._frames:
             assert isinstance(line, tree.NodeSet | tree.Domain)
             self._declarations.append(line)
-        elif isinstance(line, tree.DeferredLine):
+        elif isinstance(line, tree.BlockLine):
             self._frames[-1].lines.append(line)
         else:
             assert not isinstance(line, Header | tree.NodeSet | tree.Domain)
@@ -260,12 +260,13 @@ class _FileParser:
                 outer.whole = outer.whole and whole
             case "reserve" | "heal" | "test":
                 self._declarations.append(
-                    tree.Deferred(
+                    tree.Block(
                         header.kind,
                         header.name,
                         header.condition,
-                        header.line,
+                        header.event,
                         tuple(frame.lines),
+                        whole,
                         header.span,
                     )
                 )

@@ -223,6 +223,14 @@ class PreferScaled:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferCurrent:
+    """``prefer current weight N`` scores 100 for the node that the pod is on, and 0 for a pod that is on none."""
+
+    weight: int
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ForEachLabel:
     """``for each label "PREFIX{variable}SUFFIX" as limit in ms { body }``.
 
@@ -298,7 +306,9 @@ class Try:
     span: Span = field(default=NOWHERE, compare=False)
 
 
-Statement = Require | Prefer | PreferScaled | ForEachLabel | Spread | Cardinality | Together | Try
+Statement = (
+    Require | Prefer | PreferScaled | PreferCurrent | ForEachLabel | Spread | Cardinality | Together | Try
+)
 
 
 @dataclass(frozen=True, slots=True)

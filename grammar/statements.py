@@ -50,9 +50,7 @@ class Statements:
 
     def _statement(self, node: tree.Statement, rule: str, scope: Scope) -> policy.Statement | None:
         repeated = scope is not BODY and not scope.guess
-        if repeated and not isinstance(
-            node, tree.Require | tree.Prefer | tree.PreferScaled | tree.PreferCurrent
-        ):
+        if repeated and not isinstance(node, tree.Require | tree.Prefer | tree.PreferScaled):
             self._report(
                 Diagnostic(
                     "P405",
@@ -80,17 +78,8 @@ class Statements:
                     return None
                 return policy.PreferScaled(quantity, weight, node.low, node.span)
             case tree.PreferCurrent():
-                self._number(node.weight, WEIGHT)
-                self._report(
-                    Diagnostic(
-                        "P904",
-                        "`prefer current` cannot be carried out yet",
-                        node.span,
-                        "no pod is moved yet",
-                        "take it out for now: a policy that asks for it does not take effect",
-                    )
-                )
-                return None
+                weight = self._number(node.weight, WEIGHT)
+                return None if weight is None else policy.PreferCurrent(weight, node.span)
             case tree.ForEach():
                 return self._for_each(node, rule)
             case tree.Spread():

@@ -36,7 +36,7 @@ class Symbols:
                 self._domains.setdefault(name, policy.Domain(name, "", declaration.name.span))
 
     def _declare(self, declaration: tree.Declaration, name: tree.Word) -> None:
-        kind = declaration.kind if isinstance(declaration, tree.Deferred) else _KINDS[type(declaration)]
+        kind = declaration.kind if isinstance(declaration, tree.Block) else _KINDS[type(declaration)]
         if name.text in _BUILTIN:
             self._report(
                 Diagnostic(

@@ -266,8 +266,8 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class DeferredLine:
-    """A line of a block that the engine cannot carry out yet, with what can be checked in it all the same."""
+class BlockLine:
+    """A line of a reserve, heal or test, or the event in a heal's header. ``kind`` is the grammar's name for it."""
 
     kind: str
     numbers: tuple[Number, ...]
@@ -276,18 +276,23 @@ class DeferredLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Deferred:
-    """A ``reserve``, ``heal`` or ``test``. ``name`` is None for a test, and where the header did not parse."""
+class Block:
+    """A ``reserve``, ``heal`` or ``test`` (its ``kind``). ``span`` is that of the header.
+
+    ``name`` is None for a test, and where the header did not parse; ``event`` is that of a heal. ``whole`` is as in
+    `Rule`.
+    """
 
     kind: str
     name: Word | None
     condition: Condition | None
-    header: DeferredLine | None
-    body: tuple[DeferredLine, ...]
+    event: BlockLine | None
+    body: tuple[BlockLine, ...]
+    whole: bool
     span: Span = field(compare=False)
 
 
-Declaration = NodeSet | Domain | Rule | Deferred
+Declaration = NodeSet | Domain | Rule | Block
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Literal
 import click
 
 from engine.cli.command import MISUSED, Command
-from grammar import CODES, check_paths, page
+from grammar import CODES, RETIRED, check_paths, page
 from grammar.render import as_json, count, summary, text
 
 CLEAN, FAILED, WARNINGS, ERRORS = 0, MISUSED, 2, 3
@@ -21,7 +21,7 @@ def _explain(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     if value is None or ctx.resilient_parsing:
         return
     code = value.strip().strip("[]").upper()
-    if code not in CODES:
+    if code not in CODES and code not in RETIRED:
         raise click.BadParameter(
             f"there is no code {value!r}; codes are {min(CODES)} to {max(CODES)}", ctx, parameter
         )

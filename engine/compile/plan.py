@@ -53,6 +53,7 @@ from grammar.policy import (
     FactRef,
     ForEachLabel,
     Has,
+    PreferCurrent,
     Rule,
     Statement,
     Subject,
@@ -69,12 +70,14 @@ class Plan:
         annotations: The keys (or patterns) of the pods' annotations that it reads.
         own_facts: The facts it reads that pods of one shape need not share.
         aging: The conditions on a pod whose verdict changes with time.
+        sticky: The choices of pods for which the node that they are on counts; None chooses all.
     """
 
     policy: CheckedPolicy
     annotations: frozenset[str]
     own_facts: frozenset[str]
     aging: tuple[Condition, ...]
+    sticky: tuple[Condition | None, ...] = ()
 
 
 def compile_policy(policy: CheckedPolicy) -> Plan:
@@ -97,7 +100,12 @@ def compile_policy(policy: CheckedPolicy) -> Plan:
             ):
                 annotations.add(operand.key or "")
     aging = tuple(condition for condition in _selections(policy) if "age" in own_facts(condition))
-    return Plan(policy, frozenset(annotations), frozenset(own), aging)
+    sticky = tuple(
+        rule.condition
+        for rule in policy.rules
+        if any(isinstance(statement, PreferCurrent) for statement in rule.statements)
+    )
+    return Plan(policy, frozenset(annotations), frozenset(own), aging, sticky)
 
 
 def _selections(policy: CheckedPolicy) -> Iterator[Condition]:
@@ -163,13 +171,15 @@ class BoundPlan:
         """Pods of one key have the same requirements: shape, demand of claims, and what else the rules read."""
         own = self.plan.own_facts
         demand = (self._demand(subject), self._device_demand(subject))
+        node = self._current(subject)
         if not own:
-            return (subject.shape, demand)
+            return (subject.shape, demand, node)
         aged = tuple(holds(condition, subject) for condition in self.plan.aging)
         bare = subject.shape.owner is None and ("owner.name" in own or "owner.kind" in own)
         return (
             subject.shape,
             demand,
+            node,
             subject.name if bare or "name" in own else "",
             subject.restarts if "restarts" in own else 0,
             subject.created if "age" in own else 0.0,
@@ -255,6 +265,11 @@ class BoundPlan:
 
     def _demand(self, subject: PodSubject) -> Demand | None:
         return demand_of(self._cache.volumes, subject.claims) if subject.claims else None
+
+    def _current(self, subject: PodSubject) -> str:
+        """The node that the pod is on, where that counts; so all others of a shape share what is worked out."""
+        stays = subject.node and any(holds(condition, subject) for condition in self.plan.sticky)
+        return subject.node if stays else ""
 
     def _add(self, rule: Rule, statement: Statement, context: Context, parts: Parts) -> None:
         citation = Citation(rule.name, statement.span, excerpt(self.plan.policy, statement.span))

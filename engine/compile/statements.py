@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from engine.compile.conditions import Context, NodeNumbers, build
+from engine.compile.current import PreferCurrent
 from engine.compile.domains import (
     AtMostOnNode,
     Domains,
@@ -86,6 +87,8 @@ def add_statement(
             parts.scores.append(PreferQuantity(citation, NodeNumbers(quantity, context), statement))
             if isinstance(quantity, Delay):
                 parts.origins.append(context.origin(quantity))
+        case language.PreferCurrent(weight):
+            parts.scores.append(PreferCurrent(citation, context.subject.node, context.columns, weight))
         case language.Spread(domain, skew, least, weight):
             domains = Domains(domain, context.columns, censuses(selects))
             if weight is None:

@@ -55,6 +55,7 @@ class PodSubject:
         claims: Of volumes.
         devices: Its claims of devices.
         key: The pod; None where it has no such claims.
+        node: The node that it is on, "" while it has none.
     """
 
     shape: Shape
@@ -65,6 +66,7 @@ class PodSubject:
     claims: tuple[ClaimUse, ...] = ()
     devices: tuple[DeviceUse, ...] = ()
     key: PodKey | None = None
+    node: str = ""
 
     @classmethod
     def of(cls, placed: PlacedPod, now: float) -> PodSubject:
@@ -82,6 +84,7 @@ class PodSubject:
             placed.claims,
             placed.devices,
             key,
+            placed.node,
         )
 
     def value(self, fact: FactRef) -> Value:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grammar import CODES, check_paths, check_texts, page
+from grammar import CODES, RETIRED, check_paths, check_texts, page
 from grammar.render import summary, text
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -42,9 +42,15 @@ def test_each_code_has_a_page_with_its_title(code: str) -> None:
     assert page(code).startswith(f"# {code}: {CODES[code].title}\n\n")
 
 
+@pytest.mark.parametrize("code", RETIRED)
+def test_a_retired_code_has_a_page_that_says_so_and_is_not_given_away_again(code: str) -> None:
+    assert page(code).startswith(f"# {code}: {RETIRED[code]}\n\nRetired: ")
+    assert code not in CODES
+
+
 def test_no_page_and_no_golden_file_is_left_over() -> None:
     pages = {path.stem for path in (Path(__file__).parents[2] / "grammar" / "codes").glob("*.md")}
-    assert pages == set(CODES)
+    assert pages == {*CODES, *RETIRED}
     assert {path.stem for path in GOLDEN.glob("*.expected")} == set(CODES)
     # P001 is about a file that is not there.
     assert {path.stem for path in GOLDEN.glob("*.policy")} == set(CODES) - {"P001"}

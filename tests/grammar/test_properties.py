@@ -16,7 +16,8 @@ from grammar.suggest import distance, nearest
 ROOT = Path(__file__).parents[2]
 SOURCES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "policies").glob("*.policy"))]
 SOURCES += [
-    path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "golden").glob("P9*.policy"))
+    path.read_text(encoding="utf-8")
+    for path in sorted((Path(__file__).parent / "golden").glob("P[59]*.policy"))
 ]
 WORDS = sorted({terminal.pattern.value.removesuffix(r"(?![\w-])") for terminal in load().terminals} - {""})
 PIECES = [
