@@ -85,6 +85,10 @@ class Draft:
         """Something is wrong with the pod, and it stays."""
         self._stays.append(Stay(pod.key, pod.node, heal, reason, why))
 
+    def unhelped(self, stay: Stay) -> None:
+        """A pod without a node is not helped."""
+        self._stays.append(stay)
+
     def move(self, move: Move, pod: PlacedPod, disrupts: bool) -> None:
         """The pod moves. The trial must have it where it goes.
 
@@ -148,6 +152,10 @@ class Draft:
         wanted = list(pods)
         verdicts = self.cache.budgets.protected([*self.leaving, *wanted])
         return any(verdicts[len(self.leaving) :])
+
+    def guarded(self, pod: PlacedPod, heal: Heal, what: str) -> None:
+        """The pod stays, as a disruption budget protects it."""
+        self.stay(pod, heal, "budget", f"{what}, and a disruption budget allows no more evictions")
 
     def without(self, nodes: Iterable[str]) -> Mask:
         """The banned slots, and those of further nodes."""

@@ -12,12 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.healing.breaches import Breaches
+from engine.healing.dependants import Dependants
 from engine.healing.draft import Draft
+from engine.healing.draining import DrainingNodes
+from engine.healing.drift import Drift
 from engine.healing.lost import LostNodes
 from engine.healing.places import Places
 from engine.healing.plan import Plan
 from engine.healing.situation import Situation
 from engine.healing.trial import Trial
+from engine.healing.unschedulable import RoomFor
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
 from grammar.policy import Heal, Trigger
@@ -32,13 +37,16 @@ class Planner:
         heals: The rules, in their order.
     """
 
-    __slots__ = ("_by_trigger", "_cache", "_lost", "_placer")
+    __slots__ = ("_breaches", "_by_trigger", "_cache", "_draining", "_drift", "_lost", "_placer")
 
     def __init__(self, cache: Cache, placer: Placer, heals: Sequence[Heal]) -> None:
         self._cache = cache
         self._placer = placer
         self._by_trigger = {one: [heal for heal in heals if heal.trigger is one] for one in Trigger}
         self._lost = LostNodes(cache)
+        self._draining = DrainingNodes(cache)
+        self._drift = Drift(cache, placer, self._by_trigger[Trigger.BROKEN])
+        self._breaches = Breaches(cache, placer)
 
     def plan(self, now: float, situation: Situation) -> Plan:
         """All that is to be done now, and when to ask again.
@@ -49,6 +57,13 @@ class Planner:
         """
         with Trial(self._cache) as trial:
             draft = Draft(self._cache, Places(self._cache, self._placer, now), situation, trial)
+            self._drift.look(now)
             if lost := self._by_trigger[Trigger.NODE_LOST]:
                 self._lost.plan(draft, lost)
+            if draining := self._by_trigger[Trigger.NODE_DRAINING]:
+                self._draining.plan(draft, draining)
+            self._drift.plan(draft)
+            dependants = Dependants(self._cache, self._breaches, now)
+            for heal in self._by_trigger[Trigger.POD_UNSCHEDULABLE]:
+                RoomFor(draft, heal, dependants).run()
             return draft.plan()

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.healing.choice import find, give_way
 from engine.healing.draft import Draft
 from engine.healing.places import Place
 from engine.healing.plan import Move, Way
@@ -73,34 +74,58 @@ class Relocation:
             return
         self._draft.begin()
         self._copies = {one: replacement(one.pod) for one in todo}
+        if self._at_once:
+            self._all(todo)
+        else:
+            self._one_by_one(todo)
+
+    # Inside
+
+    def _all(self, todo: list[Victim]) -> None:
         mark = self._trial.mark()
         self._depart(todo)
-        backed = [one for one in todo if one.pod.key in self._draft.situation.backups]
-        placed = [found for one in backed if (found := self._to_backup(one)) is not None]
+        placed = [found for one in todo if (found := self._to_backup(one)) is not None]
         done = {one.victim for one in placed}
         placed += self._by_rules([one for one in todo if one not in done])
         kept, late = self._within_rate(placed)
-        if len(kept) < len(todo) and self._at_once:
+        if len(kept) < len(todo):
             # Who stays is still on its node, and counts there: the others are asked about once more with it.
             self._trial.back_to(mark)
             kept = self._prove(kept)
         chosen = {one.victim for one in kept}
         for victim in todo:
-            if victim in chosen:
-                continue
             if victim in late:
                 self._draft.rated(victim.pod, self._heal)
-            else:
+            elif victim not in chosen:
                 self._nowhere(victim)
         for one in kept:
             self._commit(one)
 
-    # Inside
+    def _one_by_one(self, todo: list[Victim]) -> None:
+        left = [one for one in todo if self._may(one) and not self._try(one, self._to_backup)]
+        for victim in left:
+            if self._may(victim) and not self._try(victim, self._best):
+                self._nowhere(victim)
+
+    def _may(self, victim: Victim) -> bool:
+        draft = self._draft
+        if draft.allowance(self._heal) == 0:
+            draft.rated(victim.pod, self._heal)
+            return False
+        if draft.protected([victim.pod]):
+            draft.guarded(victim.pod, self._heal, victim.why)
+            return False
+        return True
+
+    def _try(self, victim: Victim, how: Callable[[Victim], _Placed | None]) -> bool:
+        found = how(victim)
+        if found is not None:
+            self._commit(found)
+        return found is not None
 
     def _depart(self, victims: Iterable[Victim]) -> None:
-        if self._at_once:
-            for one in victims:
-                self._leave(one)
+        for one in victims:
+            self._leave(one)
 
     def _leave(self, victim: Victim) -> None:
         if victim.way is Way.DELETE:
@@ -109,14 +134,13 @@ class Relocation:
             self._trial.lift(victim.pod)
 
     def _to_backup(self, victim: Victim) -> _Placed | None:
-        slot = self._draft.cache.columns.slot(self._draft.situation.backups[victim.pod.key])
+        slot = self._draft.cache.columns.slot(self._draft.situation.backups.get(victim.pod.key, ""))
         if slot is None or self._draft.without(victim.away)[slot]:
             return None
         mark = self._trial.mark()
         if not self._at_once:
             self._leave(victim)
-        for one in self._draft.holding(slot):
-            self._trial.lift(one)
+        give_way(self._draft, slot)
         copy = self._copies[victim]
         place = self._draft.places.at(copy, slot, victim.waited_ms)
         if place is None:
@@ -130,7 +154,7 @@ class Relocation:
         placed = [found for one in victims if (found := self._best(one)) is not None]
         done = {one.victim for one in placed}
         left = [one for one in victims if one not in done]
-        if not left or not placed or not self._at_once:
+        if not left or not placed:
             return placed
         self._trial.back_to(mark)
         draft = self._draft
@@ -149,17 +173,7 @@ class Relocation:
         mark = trial.mark()
         if not self._at_once:
             self._leave(victim)
-        place = draft.places.best(copy, banned, victim.waited_ms)
-        if place is None and victim.pod.key in draft.situation.backups:
-            inner = trial.mark()
-            holding = sorted(draft.situation.placeholders, key=lambda one: one.key)
-            for one in holding:
-                trial.lift(one)
-            place = draft.places.best(copy, banned, victim.waited_ms)
-            trial.back_to(inner)
-            if place is not None:
-                for one in draft.holding(place.slot):
-                    trial.lift(one)
+        place = find(draft, copy, banned, victim.waited_ms)
         if place is None:
             trial.back_to(mark)
             return None
@@ -183,8 +197,7 @@ class Relocation:
         if one.victim.pod.key in self._draft.situation.backups:
             place = self._draft.places.at(copy, slot, one.victim.waited_ms)
             if one.backup or place is None:
-                for holding in self._draft.holding(slot):
-                    self._trial.lift(holding)
+                give_way(self._draft, slot)
         if self._draft.places.at(copy, slot, one.victim.waited_ms) is None:
             self._trial.back_to(mark)
             return False
