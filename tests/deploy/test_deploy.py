@@ -14,6 +14,7 @@ from engine.cli.notices import own_pod
 from engine.cli.run import run
 from engine.delay import load
 from engine.model.objects import PodKey
+from engine.model.placeholder import PRIORITY, PRIORITY_CLASS
 from engine.settings import Settings, load_settings
 from tests.controlplane import ControlPlane
 
@@ -49,6 +50,21 @@ def test_the_service_account_is_the_one_with_the_roles(pod: dict[str, Any]) -> N
     for binding in (one(rbac, "ClusterRoleBinding"), one(rbac, "RoleBinding")):
         [subject] = binding["subjects"]
         assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
+
+
+def test_placeholders_have_the_priority_that_berth_makes_for_them() -> None:
+    [class_] = documents(DEPLOY / "priority-class.yaml")
+    assert "priority-class.yaml" in documents(DEPLOY / "kustomization.yaml")[0]["resources"]
+    assert (class_["metadata"], class_["value"]) == ({"name": PRIORITY_CLASS}, PRIORITY)
+    assert (class_["preemptionPolicy"], class_["globalDefault"]) == ("Never", False)
+    rules = [
+        rule
+        for rule in one(documents(DEPLOY / "rbac.yaml"), "ClusterRole")["rules"]
+        if "resourceNames" in rule
+    ]
+    assert [(rule["resources"], rule["resourceNames"]) for rule in rules] == [
+        (["priorityclasses"], [PRIORITY_CLASS])
+    ]
 
 
 def test_the_selector_selects_the_pods(deployment: dict[str, Any]) -> None:

@@ -7,12 +7,11 @@ object is the server's to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import msgspec
 from msgspec.structs import replace
 
-from engine.cluster.errors import other_value
+from engine.cluster.errors import ApiError, other_value
 from engine.cluster.simulated.refusals import bad_request, forbidden, invalid
 from engine.cluster.simulated.registry import PodRegistry
 from engine.cluster.simulated.store import Store
@@ -39,15 +38,15 @@ class PodMaking:
         pod = self._store.pods.get((namespace, name))
         if pod is None:
             return None
-        fields = cast("dict[str, object]", msgspec.to_builtins(pod))
+        fields = msgspec.json.decode(msgspec.json.encode(pod), type=dict[str, object])
         return {"apiVersion": "v1", "kind": "Pod", **fields}
 
     def create(self, manifest: Mapping[str, object]) -> Pod:
         """Create the pod of a manifest; what the server decides of a new pod is not taken from it.
 
         Raises:
-            ApiError: 400 and 422 where it is no pod, 409 where the name is taken, 403 where its class is not there or
-                the simulation leaves out the pods of its scheduler.
+            ApiError: 400 and 422 where it is no pod, 500 where it has a version, 409 where the name is taken, 403 where
+                its class is not there or the simulation leaves out the pods of its scheduler.
         """
         kind = (manifest.get("apiVersion", "v1"), manifest.get("kind", "Pod"))
         if kind != ("v1", "Pod"):
@@ -58,7 +57,8 @@ class PodMaking:
             raise bad_request(f"Pod in version v1 cannot be handled as a Pod: {error}") from None
         metadata, spec = read.metadata, read.spec
         if metadata.resource_version:
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            # The real one calls its client's mistake an error of its own.
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         if spec.node_name and spec.scheduling_gates:
             why = "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"
             raise invalid("Pod", metadata.name, why)

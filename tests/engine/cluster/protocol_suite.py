@@ -30,6 +30,7 @@ from engine.cluster.protocol import (
 from engine.model.objects import Condition, Node, Pod, PodKey
 from engine.model.storage import BOUND_BY_CONTROLLER, PersistentVolume, PersistentVolumeClaim
 from tests.engine.cluster.device_suite import DeviceProtocol
+from tests.engine.cluster.making_suite import MakingProtocol
 
 Manifest = dict[str, Any]
 MOMENT = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
@@ -216,7 +217,7 @@ def named(objects: Iterable[object], name: str) -> list[Any]:
     return [item for item in objects if isinstance(item, Pod | Node) and item.metadata.name == name]
 
 
-class ClusterProtocol(DeviceProtocol):
+class ClusterProtocol(MakingProtocol, DeviceProtocol):
     """The tests. Subclass it and give it a ``site`` fixture."""
 
     @pytest.fixture

@@ -21,42 +21,42 @@ class RealSite:
     """A `Site` on a control plane: Berth's cluster as the user ``berth`` unless told, the hands as an administrator."""
 
     def __init__(self, plane: ControlPlane, kubeconfig: Path | None = None) -> None:
-        self._plane = plane
+        self.plane = plane
         self.cluster: ApiCluster = connect(kubeconfig or plane.berth_kubeconfig)
 
     def restart(self) -> None:
         """Stop the API server and start it again."""
-        self._plane.stop_api_server()
-        start_again(self._plane)
+        self.plane.stop_api_server()
+        start_again(self.plane)
 
     def create_node(self, manifest: Manifest) -> None:
-        self._plane.api.post("/api/v1/nodes", manifest)
+        self.plane.api.post("/api/v1/nodes", manifest)
 
     def label_node(self, name: str, labels: dict[str, str]) -> None:
-        self._plane.api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": labels}})
+        self.plane.api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": labels}})
 
     def delete_node(self, name: str) -> None:
-        self._plane.api.delete(f"/api/v1/nodes/{name}")
+        self.plane.api.delete(f"/api/v1/nodes/{name}")
 
     def create_pod(self, manifest: Manifest) -> PodKey:
         namespace = manifest["metadata"]["namespace"]
-        made = self._plane.api.post(f"/api/v1/namespaces/{namespace}/pods", manifest)
+        made = self.plane.api.post(f"/api/v1/namespaces/{namespace}/pods", manifest)
         return PodKey(namespace, made["metadata"]["name"], made["metadata"]["uid"])
 
     def delete_pod(self, key: PodKey) -> None:
-        self._plane.api.delete(f"{path(key)}?gracePeriodSeconds=0")
+        self.plane.api.delete(f"{path(key)}?gracePeriodSeconds=0")
 
     def finish_pod(self, key: PodKey) -> None:
-        self._plane.api.patch(f"{path(key)}/status", {"status": {"phase": "Succeeded"}})
+        self.plane.api.patch(f"{path(key)}/status", {"status": {"phase": "Succeeded"}})
 
     def create_storage(self, manifest: Manifest) -> None:
-        self._plane.api.post(collection(manifest), manifest)
+        self.plane.api.post(collection(manifest), manifest)
 
     def delete_storage(self, manifest: Manifest) -> None:
         path = f"{collection(manifest)}/{manifest['metadata']['name']}"
         # What protects volumes in use is a controller that may not run.
-        self._plane.api.patch(path, {"metadata": {"finalizers": None}})
-        self._plane.api.delete(path)
+        self.plane.api.patch(path, {"metadata": {"finalizers": None}})
+        self.plane.api.delete(path)
 
 
 def collection(manifest: Manifest) -> str:

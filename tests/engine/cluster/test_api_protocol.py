@@ -19,13 +19,14 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def real_site(control_plane: ControlPlane) -> Iterator[RealSite]:
     roles = roles_for_berth()
-    # The suite makes leases of many names, which is more than Berth itself may.
-    roles += _lease_role()
+    # The suite makes leases and priority classes of many names, which is more than Berth itself may.
+    roles += _lease_role() + _class_role()
     control_plane.apply(roles)
     site = RealSite(control_plane)
     yield site
     site.cluster.close()
     control_plane.kubectl("delete", "role,rolebinding", "suite-leases", "-n", "kube-system")
+    control_plane.kubectl("delete", "clusterrole,clusterrolebinding", "suite-classes")
 
 
 def _lease_role() -> list[dict[str, Any]]:
@@ -39,6 +40,22 @@ def _lease_role() -> list[dict[str, Any]]:
             "kind": "RoleBinding",
             "metadata": metadata,
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "suite-leases"},
+            "subjects": [{"kind": "User", "name": "berth", "apiGroup": group}],
+        },
+    ]
+
+
+def _class_role() -> list[dict[str, Any]]:
+    group = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "verbs": ["get"]}
+    metadata = {"name": "suite-classes"}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [rule]},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "suite-classes"},
             "subjects": [{"kind": "User", "name": "berth", "apiGroup": group}],
         },
     ]

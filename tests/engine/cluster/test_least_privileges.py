@@ -13,6 +13,7 @@ from engine.cluster.errors import ApiError
 from engine.cluster.protocol import ClusterEvent, EventType, LeaseRecord, ResourceKind
 from engine.model.devices import ResourceClaim
 from engine.model.objects import Condition, PodKey
+from engine.model.placeholder import PRIORITY, PRIORITY_CLASS
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 from tests.controlplane.plane import ControlPlane
 from tests.engine.cluster.device_suite import ALLOCATION, resource_claim_manifest
@@ -36,6 +37,7 @@ OTHERS = [kind for kind in ResourceKind if kind not in (ResourceKind.PODS, Resou
 @pytest.fixture(scope="module")
 def site(control_plane: ControlPlane) -> Iterator[RealSite]:
     control_plane.kubectl("delete", "--ignore-not-found", "rolebinding", "suite-leases", "-n", SYSTEM)
+    control_plane.kubectl("delete", "--ignore-not-found", "clusterrolebinding", "suite-classes")
     control_plane.apply(roles_for_berth())
     site = RealSite(control_plane)
     yield site
@@ -94,6 +96,18 @@ class Calls:
 
     def delete_pod(self) -> None:
         self.cluster.delete_pod(self.pod())
+
+    def create_pod(self) -> None:
+        self.cluster.create_pod(pod_manifest(unique("made")))
+
+    def get_manifest(self) -> None:
+        pod = self.pod()
+        assert self.cluster.get_manifest(pod.namespace, pod.name) is not None
+
+    def ensure_priority_class(self) -> None:
+        delete = ("delete", "--ignore-not-found", "priorityclass", PRIORITY_CLASS)
+        self.site.plane.kubectl(*delete)
+        self.cluster.ensure_priority_class(PRIORITY_CLASS, PRIORITY, "for the test")
 
     def nominate(self) -> None:
         self.cluster.nominate(self.pod(), "anywhere")
@@ -180,6 +194,10 @@ NEEDS: dict[str, tuple[str, str, str, Callable[[Calls], None]]] = {
             ("watch", ("ClusterRole", "watch", kind.value, partial(Calls.watch, kind=kind))),
         )
     },
+    "get pods whole": ("ClusterRole", "get", "pods", Calls.get_manifest),
+    "create pods": ("ClusterRole", "create", "pods", Calls.create_pod),
+    "get priorityclasses": ("ClusterRole", "get", "priorityclasses", Calls.ensure_priority_class),
+    "create priorityclasses": ("ClusterRole", "create", "priorityclasses", Calls.ensure_priority_class),
     "create bindings": ("ClusterRole", "create", "pods/binding", Calls.bind),
     "create evictions": ("ClusterRole", "create", "pods/eviction", Calls.evict),
     "delete pods": ("ClusterRole", "delete", "pods", Calls.delete_pod),
