@@ -1,4 +1,7 @@
-"""``prefer current``: a pod that is looked at again had better stay where it is."""
+"""``prefer current``: a pod that is looked at again had better stay where it is.
+
+Whoever looks again takes the pod off its node (`engine.state.cache.Cache.lift`) and asks where it would go.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from engine.state.labels import Where
 
 
 class PreferCurrent:
-    """``prefer current`` scores 100 on the node that the pod is on; a pod without a node finds all alike."""
+    """``prefer current`` scores 100 on the node that the pod was taken off; one that has had none finds all alike."""
 
     normalization = Normalization.NONE
     depends = Depends.NODE

@@ -55,7 +55,8 @@ class PodSubject:
         claims: Of volumes.
         devices: Its claims of devices.
         key: The pod; None where it has no such claims.
-        node: The node that it is on, "" while it has none.
+        node: Where it is asked about as if it were nowhere: the node that it was taken off for that. Else "", so that
+            all pods of a shape are one where nothing asks which of its nodes is best.
     """
 
     shape: Shape
@@ -84,7 +85,7 @@ class PodSubject:
             placed.claims,
             placed.devices,
             key,
-            placed.node,
+            placed.node if placed.slot < 0 else "",
         )
 
     def value(self, fact: FactRef) -> Value:

@@ -19,6 +19,7 @@ from grammar.policy import (
     Domain,
     ForEachLabel,
     Prefer,
+    PreferCurrent,
     PreferScaled,
     Require,
     Rule,
@@ -307,6 +308,8 @@ def soft(rule: Rule, statement: Statement, scope: Scope) -> Iterator[Score]:
     match statement:
         case Prefer(condition, weight, avoid):
             yield Score(weight, flag(lambda node: judge(condition, node, scope) is (not avoid)))
+        case PreferCurrent(weight):
+            yield Score(weight, flag(lambda node: node.name == scope.world.left.get(scope.pod.key)))
         case PreferScaled(quantity, weight, low):
 
             def raw(node: Node) -> float | None:

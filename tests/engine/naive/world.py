@@ -12,11 +12,15 @@ ZONE = "topology.kubernetes.io/zone"
 
 @dataclass
 class World:
-    """``assumed`` are our own bindings that the watch has not told of; ``delays`` holds both directions."""
+    """``assumed`` are our own bindings that the watch has not told of; ``delays`` holds both directions.
+
+    ``left`` are the nodes of pods that are nowhere only as long as somebody asks where they would go.
+    """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     pods: dict[PodKey, Pod] = field(default_factory=dict)
     assumed: dict[PodKey, str] = field(default_factory=dict)
+    left: dict[PodKey, str] = field(default_factory=dict)
     delays: dict[tuple[str, str], float] = field(default_factory=dict)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     groupings: list[Grouping] = field(default_factory=list)
