@@ -179,6 +179,7 @@ class RuleWatch:
         "_cache",
         "_condition",
         "_found",
+        "_known",
         "_moment",
         "_origin",
         "_plan",
@@ -197,6 +198,7 @@ class RuleWatch:
         self._rule = rule
         self._plan: Plan | None = None
         self._condition: Condition | None = None
+        self._known = False
         self._moment = Moment()
         self._selects = PodSelector(None, self._moment)
         self._found: dict[PodKey, tuple[PlacedPod, Breach]] = {}
@@ -231,13 +233,16 @@ class RuleWatch:
 
     def _all(self, plan: Plan, now: float) -> None:
         if plan is not self._plan:
-            self._condition = plan.policy.rule(self._rule).condition
+            # Where the plan was swapped and the planner is yet to be, the rule may be gone: then nobody breaks it.
+            rule = next((one for one in plan.policy.rules if one.name == self._rule), None)
+            self._known = rule is not None
+            self._condition = None if rule is None else rule.condition
             self._selects = PodSelector(self._condition, self._moment)
             self._plan = plan
             self._origin = None
         self._found, self._roaming = {}, {}
         self._timed = "age" in own_facts(self._condition)
-        for pod in self._cache.pods():
+        for pod in self._cache.pods() if self._known else ():
             if pod.counts and self._selects(pod):
                 self._ask(pod, now)
 
@@ -251,7 +256,7 @@ class RuleWatch:
             self._found.pop(key, None)
         again = dict(self._roaming)
         names = self._cache.columns.names
-        for slot in changed:
+        for slot in changed if self._known else ():
             for pod in self._cache.pods_on(names[slot]):
                 if pod.counts and self._selects(pod):
                     again[pod.key] = pod
