@@ -62,7 +62,9 @@ _VOLUME: Final[Fields] = {
     "image": _all("reference"),
     "gcePersistentDisk": _all("pdName", "partition", "readOnly"),
     "awsElasticBlockStore": _all("volumeID", "partition", "readOnly"),
-    "azureDisk": _all("diskName", "readOnly"),
+    "azureDisk": _all("diskName", "diskURI", "kind", "readOnly"),
+    "cinder": _all("volumeID", "readOnly"),
+    "portworxVolume": _all("volumeID", "readOnly"),
     "iscsi": _all("iqn", "lun", "targetPortal", "readOnly"),
     "rbd": _all("image", "pool", "monitors", "readOnly"),
 }
@@ -110,7 +112,9 @@ _PERSISTENT_VOLUME: Final[Fields] = {
         "hostPath": _all("path"),
         "gcePersistentDisk": _all("pdName", "partition", "readOnly"),
         "awsElasticBlockStore": _all("volumeID", "partition", "readOnly"),
-        "azureDisk": _all("diskName", "readOnly"),
+        "azureDisk": _all("diskName", "diskURI", "kind", "readOnly"),
+        "cinder": _all("volumeID", "readOnly"),
+        "portworxVolume": _all("volumeID", "readOnly"),
     },
     "status": _all("phase"),
 }  # fmt: skip
@@ -185,7 +189,8 @@ KINDS: Final = (
     KeptKind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims", {
         "spec": {"devices": _all("requests", "constraints")},
         "status": {"allocation": {"devices": {"results": None}, "nodeSelector": None, "allocationTimestamp": None},
-                   "reservedFor": None},
+                   "reservedFor": None,
+                   "devices": {**_all("driver", "pool", "device"), "conditions": _CONDITION}},
     }),
     KeptKind("Pod", "v1", "pods", _POD, needed=True, selector=_ENDED),
 )  # fmt: skip

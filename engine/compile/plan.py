@@ -264,7 +264,9 @@ class BoundPlan:
         return (*scores, DynamicResourcesScore(devices, self._devices))
 
     def _demand(self, subject: PodSubject) -> Demand | None:
-        return demand_of(self._cache.volumes, subject.claims) if subject.claims else None
+        if not subject.claims and not subject.shape.inline:
+            return None
+        return demand_of(self._cache.volumes, subject.claims, subject.shape.inline)
 
     def _current(self, subject: PodSubject) -> str:
         """The node that the pod is on, where that counts; so all others of a shape share what is worked out."""

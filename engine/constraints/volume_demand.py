@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from engine.model.migrated import terms_where_migrated
 from engine.model.objects import NodeSelectorTerm, PodKey
 from engine.model.quantity import QuantityError, parse
 from engine.model.selectors import Selector, selector_of
@@ -60,10 +61,14 @@ class Reach(NamedTuple):
     Attributes:
         terms: None for all of them.
         exists: Whether there is such a volume at all.
+        plugin: The driver, once part of Kubernetes, which a CSI driver serves on some nodes; "" for others.
+        migrated: The terms on those.
     """
 
     terms: Terms | None
     exists: bool = True
+    plugin: str = ""
+    migrated: Terms | None = None
 
 
 class Mounted(NamedTuple):
@@ -136,8 +141,16 @@ def size_of(quantity: str | int | float | None) -> int:
         return 0
 
 
-def demand_of(volumes: Volumes, uses: tuple[ClaimUse, ...]) -> Demand:
-    """What the claims come to, as things stand."""
+def demand_of(
+    volumes: Volumes, uses: tuple[ClaimUse, ...], inline: tuple[tuple[str, str], ...] = ()
+) -> Demand:
+    """What the claims come to, and the volumes that the pod names itself, as things stand.
+
+    Args:
+        volumes: Storage.
+        uses: The claims.
+        inline: Driver and handle of each of the volumes.
+    """
     trouble = volumes.unknown or _trouble(volumes, uses)
     if trouble:
         return Demand(trouble)
@@ -159,7 +172,7 @@ def demand_of(volumes: Volumes, uses: tuple[ClaimUse, ...]) -> Demand:
             )
         ),
         wanted=tuple(_wanted(volumes, claim) for claim in claims if not claim.bound),
-        mounted=_mounted(volumes, uses),
+        mounted=_mounted(volumes, uses, inline),
     )
 
 
@@ -218,7 +231,13 @@ def _waits(volumes: Volumes, claim: PersistentVolumeClaim) -> bool:
 
 
 def _reach(volume: PersistentVolume | None) -> Reach:
-    return Reach(None, False) if volume is None else Reach(terms_of(volume))
+    if volume is None:
+        return Reach(None, False)
+    migrated = terms_where_migrated(volume)
+    if migrated is None:
+        return Reach(terms_of(volume))
+    plugin, terms = migrated
+    return Reach(terms_of(volume), True, plugin.name, terms)
 
 
 def terms_of(volume: PersistentVolume) -> Terms | None:
@@ -254,8 +273,11 @@ def _wanted(volumes: Volumes, claim: PersistentVolumeClaim) -> Wanted:
     )
 
 
-def _mounted(volumes: Volumes, uses: tuple[ClaimUse, ...]) -> tuple[Mounted, ...]:
+def _mounted(
+    volumes: Volumes, uses: tuple[ClaimUse, ...], inline: tuple[tuple[str, str], ...]
+) -> tuple[Mounted, ...]:
     handles = {handle for name, _ in uses if (handle := volumes.handle(name)) is not None}
+    handles |= {Handle(*one) for one in inline}
     attachments = volumes.attachments
     counted: Counter[Handle] = Counter()
     for handle in handles:

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.constraints.nodes import term_matches
 from engine.constraints.protocol import Mask, Slots
-from engine.constraints.volume_demand import Demand, Terms, Wanted, size_of, terms_of
+from engine.constraints.volume_demand import Demand, Reach, Terms, Wanted, size_of, terms_of
 from engine.constraints.volume_pools import NONE, Candidate, Chosen, VolumePools, does
 from engine.model.objects import NodeSelectorTerm, Requirement
 from engine.model.selectors import Selector, selector_of
@@ -89,12 +89,20 @@ class VolumeMatching:
             open_ = ~(found.out_of_reach | found.missing)
             if not reach.exists:
                 found.missing |= open_
-            elif reach.terms is not None:
-                found.out_of_reach |= open_ & ~self._mask(self.reached(reach.terms))
+            elif reach.terms is not None or reach.plugin:
+                found.out_of_reach |= open_ & ~self._within(reach)
         if demand.wanted:
             self._match(demand.wanted, found)
         self._last = (demand, moment, found)
         return found
+
+    def _within(self, reach: Reach) -> Mask:
+        mask = self._mask(self.reached(reach.terms))
+        if reach.plugin:
+            migrated = self._volumes.attachments.migrated(reach.plugin)
+            if migrated.any():
+                mask = np.where(migrated, self._mask(self.reached(reach.migrated)), mask)
+        return mask
 
     # Volumes that are there
 

@@ -1,7 +1,6 @@
 """Which nodes a pod's volumes let it run on.
 
-Sources: kube-scheduler's plugins VolumeRestrictions, NodeVolumeLimits, VolumeBinding and VolumeZone. Volumes of the
-drivers that were once part of Kubernetes are not translated to their CSI drivers, nor counted as theirs.
+Sources: kube-scheduler's plugins VolumeRestrictions, NodeVolumeLimits, VolumeBinding and VolumeZone.
 """
 
 from __future__ import annotations
@@ -162,7 +161,14 @@ class VolumeZone:
 def volume_filters(
     shape: Shape, demand: Demand | None, cache: Cache, matching: VolumeMatching
 ) -> list[Filter]:
-    """The filters that apply to a pod, in the stock scheduler's order; ``demand`` is None where it has no claims."""
+    """The filters that apply to a pod, in the stock scheduler's order.
+
+    Args:
+        shape: The pod's.
+        demand: None where it has neither claims nor volumes of its own that count.
+        cache: The nodes and the storage.
+        matching: Finds volumes.
+    """
     filters: list[Filter] = []
     alone = demand.alone if demand is not None else ()
     if shape.disks or alone:
@@ -171,7 +177,8 @@ def volume_filters(
         return filters
     if demand.mounted:
         filters.append(NodeVolumeLimits(demand, cache))
-    filters.append(VolumeBinding(demand, matching))
+    if demand.reaches or demand.wanted:
+        filters.append(VolumeBinding(demand, matching))
     if demand.places:
         filters.append(VolumeZone(demand, cache))
     return filters

@@ -201,6 +201,29 @@ class AwsDisk(Struct, frozen=True):
     volume_id: str = msgspec.field(default="", name="volumeID")
 
 
+class AzureDisk(Struct, frozen=True):
+    """A disk of Azure, named by the pod itself."""
+
+    disk_uri: str = msgspec.field(default="", name="diskURI")
+    kind: str | None = None
+
+
+class CinderDisk(Struct, frozen=True):
+    """A volume of OpenStack, named by the pod itself."""
+
+    volume_id: str = msgspec.field(default="", name="volumeID")
+
+
+class PortworxDisk(Struct, frozen=True):
+    """A volume of Portworx, named by the pod itself."""
+
+    volume_id: str = msgspec.field(default="", name="volumeID")
+
+
+InTreeDisk = GceDisk | AwsDisk | AzureDisk | CinderDisk | PortworxDisk
+"""A disk of a driver that was once part of Kubernetes, and which a CSI driver serves now."""
+
+
 class IscsiDisk(Struct, frozen=True):
     """An iSCSI target, named by the pod itself."""
 
@@ -226,8 +249,22 @@ class Volume(Struct, frozen=True):
     image: ImageVolume | None = None
     gce_persistent_disk: GceDisk | None = None
     aws_elastic_block_store: AwsDisk | None = None
+    azure_disk: AzureDisk | None = None
+    cinder: CinderDisk | None = None
+    portworx_volume: PortworxDisk | None = None
     iscsi: IscsiDisk | None = None
     rbd: RbdDisk | None = None
+
+    @property
+    def in_tree(self) -> InTreeDisk | None:
+        """A disk of a driver that was once part of Kubernetes."""
+        return (
+            self.gce_persistent_disk
+            or self.aws_elastic_block_store
+            or self.azure_disk
+            or self.cinder
+            or self.portworx_volume
+        )
 
     @property
     def disk(self) -> bool:

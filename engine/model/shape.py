@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from engine.model.migrated import handle_of
 from engine.model.objects import NodeSelectorTerm, Pod, PodSpec, PreferredTerm, Toleration
 from engine.model.pattern import fits
 from engine.model.pod_terms import PodTerms, Spreads, pod_terms, spreads
@@ -66,7 +67,8 @@ class Shape:
         terms: What it asks of the pods near it.
         spreads: How evenly it and its like are to be spread.
         controller: The owner that looks after it, None for a bare pod.
-        disks: The disks that it names itself.
+        disks: The disks that it names itself, of which a node mounts only one for writing.
+        inline: The CSI driver and handle of each volume that it names itself and that such a driver serves now.
         images: The images of its containers, of the initial ones too, and of its volumes, each by its full name.
         containers: How many containers it has, the initial ones included.
         unsupported: Fields that ask for something that this version cannot honour, so the pod must wait.
@@ -88,6 +90,7 @@ class Shape:
     spreads: Spreads
     controller: Controller | None
     disks: tuple[Disk, ...]
+    inline: tuple[tuple[str, str], ...]
     images: tuple[str, ...]
     containers: int
     unsupported: tuple[str, ...]
@@ -207,6 +210,7 @@ def _shape(pod: Pod, annotations: Mapping[str, str], reference: Controller | Non
         spreads=spreads(spec, labels),
         controller=reference,
         disks=_disks(spec),
+        inline=_inline(spec),
         images=_images(spec),
         containers=len(spec.containers or ()) + len(spec.init_containers or ()),
         unsupported=unsupported(spec),
@@ -221,7 +225,7 @@ def _common(spec: PodSpec) -> PodSpec:
     volumes = tuple(
         msgspec.structs.replace(volume, name="")
         for volume in spec.volumes or ()
-        if volume.image is not None or volume.disk
+        if volume.image is not None or volume.disk or volume.in_tree is not None
     )
     # Only of what kind they are tells pods apart.
     unknown = spec.resource_claims if unsupported(spec) else None
@@ -243,6 +247,12 @@ def _disks(spec: PodSpec) -> tuple[Disk, ...]:
         if (rbd := volume.rbd) is not None:
             found += [Disk(("rbd", one, rbd.pool, rbd.image), rbd.read_only) for one in rbd.monitors]
     return tuple(dict.fromkeys(found))
+
+
+def _inline(spec: PodSpec) -> tuple[tuple[str, str], ...]:
+    sources = (volume.in_tree for volume in spec.volumes or ())
+    handles = (handle_of(source) for source in sources if source is not None)
+    return tuple(sorted({handle for handle in handles if handle is not None}))
 
 
 def _images(spec: PodSpec) -> tuple[str, ...]:

@@ -12,11 +12,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from engine.model.objects import (
+    AwsDisk,
+    AzureDisk,
+    CinderDisk,
+    GceDisk,
+    InTreeDisk,
     LabelSelector,
     NodeSelector,
     ObjectMeta,
     Pod,
     PodKey,
+    PortworxDisk,
     ResourceRequirements,
     Struct,
 )
@@ -144,8 +150,24 @@ class VolumeSpec(Struct, frozen=True):
     volume_mode: str | None = None
     node_affinity: VolumeNodeAffinity | None = None
     csi: CsiSource | None = None
+    gce_persistent_disk: GceDisk | None = None
+    aws_elastic_block_store: AwsDisk | None = None
+    azure_disk: AzureDisk | None = None
+    cinder: CinderDisk | None = None
+    portworx_volume: PortworxDisk | None = None
     volume_attributes_class_name: str | None = None
     persistent_volume_reclaim_policy: str = "Retain"
+
+    @property
+    def in_tree(self) -> InTreeDisk | None:
+        """A disk of a driver that was once part of Kubernetes."""
+        return (
+            self.gce_persistent_disk
+            or self.aws_elastic_block_store
+            or self.azure_disk
+            or self.cinder
+            or self.portworx_volume
+        )
 
 
 class VolumeStatus(Struct, frozen=True):

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.constraints.nodes import term_matches
 from engine.constraints.volume_demand import terms_of
+from engine.model.migrated import terms_where_migrated
 from engine.model.objects import PodKey
 from engine.model.storage import (
     ClaimName,
@@ -132,6 +133,10 @@ class VolumeWaits:
     def _reaches(self, volume: PersistentVolume, node: str) -> bool:
         terms = terms_of(volume)
         slot = self._cache.columns.slot(node)
+        migrated = terms_where_migrated(volume)
+        if migrated is not None and slot is not None:
+            plugin, instead = migrated
+            terms = instead if self._cache.volumes.attachments.migrated(plugin.name)[slot] else terms
         if terms is None or slot is None:
             return terms is None
         where = np.array([slot], dtype=np.int64)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.model.migrated import ANNOTATION
 from engine.model.storage import ClaimName, CSINode, VolumeAttachment
 from engine.state.columns import Columns
 from engine.state.labels import grown
@@ -48,7 +49,7 @@ class Attachments:
         self._columns = columns
         self._handle_of_claim = handle_of_claim
         self._handle_of_volume = handle_of_volume
-        self._uses: dict[int, Counter[ClaimName]] = {}
+        self._uses: dict[int, Counter[ClaimName | Handle]] = {}
         self._csi_nodes: dict[str, CSINode] = {}
         self._attached: dict[str, dict[str, VolumeAttachment]] = {}
         self._attached_to: dict[str, Counter[str]] = {}
@@ -59,15 +60,17 @@ class Attachments:
         self._counts: dict[str, Numbers] = {}
         self._limits: dict[str, Numbers] = {}
         self._limited: dict[int, tuple[str, ...]] = {}
+        self._migrated: dict[str, NDArray[np.bool_]] = {}
+        self._migrated_at: dict[int, tuple[str, ...]] = {}
 
     # What happens
 
-    def use(self, claim: ClaimName, slot: int, number: int) -> None:
-        """A pod with the claim came to a slot (1) or left it (-1)."""
+    def use(self, used: ClaimName | Handle, slot: int, number: int) -> None:
+        """A pod with the claim, or with a volume that it names itself, came to a slot (1) or left it (-1)."""
         uses = self._uses.setdefault(slot, Counter())
-        uses[claim] += number
-        if not uses[claim]:
-            del uses[claim]
+        uses[used] += number
+        if not uses[used]:
+            del uses[used]
             if not uses:
                 del self._uses[slot]
         self._dirty.add(slot)
@@ -155,6 +158,16 @@ class Attachments:
         self._refresh()
         return self._column(self._limits, driver, UNLIMITED)
 
+    def migrated(self, plugin: str) -> NDArray[np.bool_]:
+        """On which slots a driver that was once part of Kubernetes is served by its CSI driver; shape (capacity,)."""
+        self._refresh()
+        column = self._migrated.get(plugin)
+        if column is None:
+            return np.zeros(self._columns.capacity, dtype=np.bool_)
+        if len(column) < self._columns.capacity:
+            column = self._migrated[plugin] = grown(column, self._columns.capacity, fill=False)
+        return column
+
     def _column(self, columns: dict[str, Numbers], driver: str, fill: int) -> Numbers:
         column = columns.get(driver)
         if column is None:
@@ -175,10 +188,14 @@ class Attachments:
             for slot in self._dirty:
                 self._recount(slot)
                 self._limit(slot)
+                self._migrate(slot)
             self._dirty.clear()
 
     def _recount(self, slot: int) -> None:
-        found = {self._handle_of_claim(claim) for claim in self._uses.get(slot, ())}
+        found = {
+            used if isinstance(used, Handle) else self._handle_of_claim(used)
+            for used in self._uses.get(slot, ())
+        }
         for one in self._attached.get(self._columns.names[slot], {}).values():
             if one.spec.attacher and one.spec.source.persistent_volume_name:
                 found.add(self._handle_of_volume(one.spec.source.persistent_volume_name, one.spec.attacher))
@@ -214,6 +231,22 @@ class Attachments:
             self._column_for(self._limits, driver, UNLIMITED)[slot] = count
         if limits:
             self._limited[slot] = tuple(limits)
+
+    def _migrate(self, slot: int) -> None:
+        csi_node = self._csi_nodes.get(self._columns.names[slot]) if self._columns.alive[slot] else None
+        said = (csi_node.metadata.annotations or {}).get(ANNOTATION, "") if csi_node is not None else ""
+        now, before = tuple(filter(None, said.split(","))), self._migrated_at.pop(slot, ())
+        if now:
+            self._migrated_at[slot] = now
+        for plugin in {*now, *before}:
+            column = self._migrated.get(plugin)
+            if column is None or len(column) < self._columns.capacity:
+                column = np.zeros(self._columns.capacity, dtype=np.bool_)
+                old = self._migrated.get(plugin)
+                if old is not None:
+                    column[: len(old)] = old
+                self._migrated[plugin] = column
+            column[slot] = plugin in now
 
     def _column_for(self, columns: dict[str, Numbers], driver: str, fill: int) -> Numbers:
         if driver not in columns:

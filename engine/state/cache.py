@@ -339,12 +339,12 @@ class Cache:
         self.columns.hold(slot, placed.requests, placed.scoring, placed.shape.host_ports)
         placed.slot = slot
         self._count(placed, 1)
-        if placed.claims or placed.shape.disks:
-            self.volumes.use(placed.claims, placed.shape.disks, slot, 1)
+        if placed.claims or placed.shape.disks or placed.shape.inline:
+            self.volumes.use(placed.claims, placed.shape.disks, slot, 1, placed.shape.inline)
 
     def _unsettle(self, placed: PlacedPod) -> None:
-        if placed.claims or placed.shape.disks:
-            self.volumes.use(placed.claims, placed.shape.disks, placed.slot, -1)
+        if placed.claims or placed.shape.disks or placed.shape.inline:
+            self.volumes.use(placed.claims, placed.shape.disks, placed.slot, -1, placed.shape.inline)
         self._count(placed, -1)
         self.columns.release(placed.slot, placed.requests, placed.scoring, placed.shape.host_ports)
         placed.slot = -1

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
+from engine.model.migrated import DRIVERS, handle_of
 from engine.model.objects import PodKey
 from engine.model.shape import Disk
 from engine.model.storage import (
@@ -160,11 +161,17 @@ class Volumes:
             return None
         volume = self._volumes.get(claim.spec.volume_name)
         if volume is not None:
-            csi = volume.spec.csi
+            csi, old = volume.spec.csi, volume.spec.in_tree
+            if csi is None and old is not None:
+                migrated = handle_of(old, volume.metadata.labels)
+                return Handle(*migrated) if migrated is not None and migrated[1] else None
             return Handle(csi.driver, csi.volume_handle) if csi and csi.driver and csi.volume_handle else None
         found = self._classes.get(claim.storage_class)
+        if found is None:
+            return None
+        driver = DRIVERS.get(found.provisioner, found.provisioner)
         # No volume of a driver is called like this.
-        return Handle(found.provisioner, f"\0{name}") if found is not None and found.provisioner else None
+        return Handle(driver, f"\0{name}") if driver else None
 
     def attached_handle(self, volume: str, driver: str) -> Handle | None:
         """The handle of an attached volume."""
@@ -293,8 +300,17 @@ class Volumes:
 
     # What pods use
 
-    def use(self, claims: tuple[ClaimUse, ...], disks: tuple[Disk, ...], slot: int, number: int) -> None:
+    def use(
+        self,
+        claims: tuple[ClaimUse, ...],
+        disks: tuple[Disk, ...],
+        slot: int,
+        number: int,
+        inline: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """A pod came to a slot (1) or left it (-1)."""
+        for handle in inline:
+            self.attachments.use(Handle(*handle), slot, number)
         for claim, owner in claims:
             _count(self._users, claim, slot, number)
             if owner is None:
