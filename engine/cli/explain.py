@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Final
 
 import click
-
 from engine.cli.command import Command
-from engine.cli.explain_json import as_json
+from engine.cli.explain_preemption import nomination
 from engine.cli.explain_subject import World, from_cluster, from_files, from_scenario, the_pod
-from engine.cli.explain_text import show, show_node
 from engine.cli.inputs import fail, read_settings
 from engine.cli.parameters import FILE, Duration, Moment
 from engine.cli.report import console_for_people, show_notes
 from engine.model.objects import Pod
-from engine.placement.explanation import Explanation, NodeVerdict
-from engine.placement.explanation import explain as explanation_of
 from engine.settings import Settings
 from engine.suggest import suggestion
+
+from engine.cli.explain_json import as_json
+from engine.cli.explain_text import show, show_node
+from engine.placement.explanation import Explanation, NodeVerdict
+from engine.placement.explanation import explain as explanation_of
+from engine.placement.placer import going
 
 NOWHERE: Final = 2
 """Exit status of ``--fail-on pending`` where the pod fits nowhere."""
@@ -127,7 +129,7 @@ def explain(
         world = from_cluster(kubeconfig, context, policies, delays, chosen)
     outcome = _explained(world, pod, manifest, node, all_reasons, waited)
     explanation, asked, found = outcome
-    notes = [*_about(asked, manifest, chosen), *world.notes]
+    notes = [*_about(asked, manifest, chosen), *_promised(world, asked, explanation.nominated), *world.notes]
     if format_ == "json":
         click.echo(json.dumps(as_json(explanation, asked, notes, found), indent=2, ensure_ascii=False))
     else:
@@ -190,6 +192,12 @@ def _about(pod: Pod, manifest: Path | None, settings: Settings) -> list[str]:
         )
     if manifest is not None and pod.spec.node_name:
         notes.append(f"its manifest names the node {pod.spec.node_name}, so no scheduler would be asked")
-    if pod.status.nominated_node_name:
-        notes.append(f"room on {pod.status.nominated_node_name} is being made for it")
     return notes
+
+
+def _promised(world: World, pod: Pod, node: str) -> list[str]:
+    """What is promised to the pod, and who has still to leave."""
+    if not node or pod.spec.node_name:
+        return []
+    lower = (one for one in world.cache.pods_on(node) if one.shape.priority < (pod.spec.priority or 0))
+    return [nomination(node, (str(one.key) for one in lower if going(one)))]

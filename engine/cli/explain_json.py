@@ -7,8 +7,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
-from engine.constraints.telling import Value
+from engine.cli.explain_preemption import preemption_json
 from engine.model.objects import Pod
+
+from engine.constraints.telling import Value
 from engine.placement.explanation import Explanation, NodeRefusal, NodeVerdict, ScorePart, Source
 
 FORMAT_VERSION: Final = 1
@@ -33,16 +35,18 @@ def as_json(
             "namespace": explanation.pod.namespace,
             "name": explanation.pod.name,
             "node": pod.spec.node_name or None,
+            "priority": pod.spec.priority or 0,
+            "nominated_node": explanation.nominated or None,
         },
         "time": datetime.fromtimestamp(explanation.now, UTC).isoformat(timespec="milliseconds"),
         "waited_ms": explanation.waited_ms,
         "outcome": {
             "node": decision.node,
             "why": explanation.why.value,
-            "score": decision.score if decision.node is not None else None,
+            "score": explanation.nodes[0].total if decision.node is not None else None,
             "runner_up": explanation.runner_up,
             "nodes": decision.nodes,
-            "feasible_nodes": decision.feasible,
+            "feasible_nodes": explanation.feasible,
             "stage": decision.stage,
             "trouble": decision.trouble,
             "message": None if decision.node is not None else decision.message(),
@@ -81,6 +85,7 @@ def as_json(
             }
             for one in explanation.helps
         ],
+        "preemption": preemption_json(decision.preemption),
         "room": [
             {
                 "resource": one.resource,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
+from engine.cli.explain_preemption import show_preemption
+from engine.cli.report import hanging
+from engine.durations import text as duration
+from engine.model.objects import Pod
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.report import hanging
 from engine.constraints.telling import Value, shown
-from engine.durations import text as duration
-from engine.model.objects import Pod
 from engine.placement.explanation import (
     Explanation,
     NodeVerdict,
@@ -30,6 +32,7 @@ _GROUPS: Final = 15
 """Kinds of refusals that are shown."""
 _WHY: Final = {
     Why.NOWHERE: "",
+    Why.NOMINATED: "it is promised to the pod: others made room for it there",
     Why.ONLY: "there is no other choice",
     Why.SCORE: "its score is the highest",
     Why.STOCK: "level with others by the policies' scores, it is the best of them by the stock scheduler's",
@@ -49,6 +52,7 @@ def show(console: Console, explanation: Explanation, pod: Pod) -> None:
         once = all(len(node.refusals) < 2 for node in explanation.nodes)
         _groups(console, explanation.groups, "" if once else ", each node counted for all its reasons")
     if explanation.decision.node is None and explanation.decision.trouble is None:
+        show_preemption(console, explanation, pod)
         _help(console, explanation)
 
 
@@ -98,10 +102,13 @@ def _verdict(console: Console, explanation: Explanation, pod: Pod) -> None:
     if decision.trouble is not None:
         hanging(console, Text("  "), Text(f"no node was looked at: {decision.trouble}", style="yellow"))
     elif decision.node is None:
-        hanging(console, Text("  "), Text(decision.message()))
+        # What others could make room for has a place of its own.
+        hanging(console, Text("  "), Text(replace(decision, preemption=None).message()))
     else:
         hanging(
-            console, Text("  "), Text(f"{_many(decision.feasible, decision.nodes)}; {_reason(explanation)}")
+            console,
+            Text("  "),
+            Text(f"{_many(explanation.feasible, decision.nodes)}; {_reason(explanation)}"),
         )
     rules = ", ".join(f"{rule.name} ({rule.file}:{rule.line})" for rule in explanation.rules)
     hanging(console, Text("  "), Text(f"rules that select it: {rules or 'none'}", style="dim"))

@@ -179,7 +179,25 @@ class DomainCount:
         return f"{self.domain} {self.value}: {have} of {self.counted}, {wanted}"
 
 
-Value = Room | DelayBeyond | Untolerated | Mismatch | PortTaken | DomainCount
+@dataclass(frozen=True, slots=True)
+class RoomPromised:
+    """A pod that the node is promised to, for which others made room there.
+
+    Attributes:
+        pod: Its namespace and name.
+        priority: Its priority, which is not lower.
+    """
+
+    kind: ClassVar = "promise"
+    gap: ClassVar = 1.0
+    pod: str
+    priority: int
+
+    def __str__(self) -> str:
+        return f"promised to {self.pod} of priority {self.priority}"
+
+
+Value = Room | DelayBeyond | Untolerated | Mismatch | PortTaken | DomainCount | RoomPromised
 """What decided. Each has its ``kind``, and its ``gap``: how far it is from what would have done, in its own measure."""
 
 

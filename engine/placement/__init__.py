@@ -4,7 +4,7 @@ May import ``engine.model``, ``engine.state``, ``engine.constraints`` and ``engi
 nor threads nor clocks.
 """
 
-from engine.placement.decision import Decision, MeasuredLimit, Preemption, Refusals, Victim
-from engine.placement.placer import VICTIMS_GOING, Placer
+from engine.placement.decision import VICTIMS_GOING, Decision, MeasuredLimit, Preemption, Refusals, Victim
+from engine.placement.placer import Placer
 
 __all__ = ["VICTIMS_GOING", "Decision", "MeasuredLimit", "Placer", "Preemption", "Refusals", "Victim"]

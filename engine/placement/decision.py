@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
 from engine.model.device_uses import DeviceBindings
 from engine.model.objects import PodKey
 from engine.model.storage import VolumeBindings
 from engine.placement.hints import Hint
+from numpy.typing import NDArray
 
 Codes = NDArray[np.int16]
 
+VICTIMS_GOING: Final = "not eligible due to a terminating pod on the nominated node."
+"""Why nobody looks for room."""
+NEVER: Final = "not eligible due to preemptionPolicy=Never."
+"""Likewise."""
 NO_NODE: Final = 0
 """The code of a slot that holds no node."""
 PASSES: Final = 32767
@@ -97,12 +101,36 @@ class Victim:
     """A pod that goes so that another finds a node.
 
     Attributes:
-        protected: Whether its going violates a disruption budget.
+        budgets: The disruption budgets that its going violates.
     """
 
     key: PodKey
     priority: int
-    protected: bool = False
+    budgets: tuple[str, ...] = ()
+
+    @property
+    def protected(self) -> bool:
+        """Whether its going violates a disruption budget."""
+        return bool(self.budgets)
+
+
+class Loss(enum.Enum):
+    """What made the node with the victims the one: by the first of these it loses less than any other."""
+
+    ONLY = "only-node"
+    """Room can be made on no other of the nodes that were compared."""
+    VIOLATIONS = "fewest-violations"
+    """The fewest violated disruption budgets."""
+    HIGHEST = "lowest-highest-priority"
+    """The highest priority among the victims is the lowest."""
+    SUM = "lowest-sum-of-priorities"
+    """Their priorities are the lowest together."""
+    NUMBER = "fewest-victims"
+    """They are the fewest."""
+    START = "latest-start"
+    """The longest-running of those of the highest priority has run for the shortest time."""
+    HASH = "hash"
+    """Level in all of that: a hash of the pod and the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +141,9 @@ class Preemption:
         nodes: How many nodes there are.
         node: Where room can be made, None where nowhere.
         victims: Who has to go from there, the more important first; some may be on their way already.
-        reasons: Why nowhere: sentences, with the number of nodes that each is true of.
+        reasons: Why not elsewhere, or nowhere: sentences, with the number of nodes that each is true of.
+        candidates: How many nodes were compared where room can be made.
+        loss: What made this node the one, None where there is none.
         trouble: Why nobody looked, "" where somebody did.
     """
 
@@ -122,6 +152,8 @@ class Preemption:
     victims: tuple[Victim, ...] = ()
     reasons: tuple[tuple[str, int], ...] = ()
     trouble: str = ""
+    candidates: int = 0
+    loss: Loss | None = None
 
     def message(self) -> str:
         """The end of what is told of the pod, in the stock scheduler's form where room is made nowhere."""

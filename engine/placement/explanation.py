@@ -10,12 +10,13 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
-
 from engine.compile.requirements import Requirements, Stage
 from engine.constraints.protocol import Filter, GlobalFilter, Mask, Slots
+from engine.state.columns import PODS, Columns
+from engine.state.pods import PlacedPod
+
 from engine.constraints.telling import Telling
 from engine.placement.decision import Decision
-from engine.placement.evaluation import Evaluation
 from engine.placement.explanation_parts import (
     Explanation,
     FreeRoom,
@@ -31,8 +32,7 @@ from engine.placement.explanation_parts import (
 )
 from engine.placement.explanation_scores import Choice, chosen
 from engine.placement.placer import Placer
-from engine.state.columns import PODS, Columns
-from engine.state.pods import PlacedPod
+from engine.placement.preemption import Promised
 
 __all__ = [
     "Explanation",
@@ -53,6 +53,8 @@ _STAGES: Final = 64
 """Stages that are looked into; pods with more have them counted, not judged."""
 _EXAMPLES: Final = 3
 
+Filters = Sequence[Filter | GlobalFilter]
+
 
 def explain(
     placer: Placer, pod: PlacedPod, now: float, waited_ms: float = 0.0, all_reasons: bool = False
@@ -66,24 +68,29 @@ def explain(
         waited_ms: For how long it has been found unschedulable.
         all_reasons: Whether every filter is asked about every node; else the first that refuses it speaks.
     """
-    decision = placer.place(pod, now, waited_ms, diagnose=True)
+    decision = placer.place(pod, now, waited_ms, diagnose=True, preempt=True)
     requirements, columns = placer.requirements(pod, now), placer.columns
     nodes: list[NodeVerdict] = []
     groups: tuple[RefusalGroup, ...] = ()
     helps: tuple[Help, ...] = ()
     requires: tuple[Source, ...] = ()
     choice = Choice()
-    if decision.trouble is None:
+    nominated = placer.nominated(pod)
+    if decision.refusals is not None:
         evaluation = placer.evaluation(pod, now, decision.stage)
-        verdicts = evaluation.verdicts()
-        choice = chosen(columns, requirements, evaluation, decision)
-        sources = [Source.of(constraint) for constraint in evaluation.filters]
+        verdicts, filters = evaluation.verdicts(), decision.refusals.filters
+        # What others were promised comes after all filters, and only where they let pass.
+        verdicts += [
+            one.passes(columns.everywhere) for one in filters[len(verdicts) :] if isinstance(one, Promised)
+        ]
+        choice = chosen(columns, requirements, evaluation, decision, nominated)
+        sources = [Source.of(constraint) for constraint in filters]
         requires = tuple(sources)
-        refused = _refused(columns, evaluation, sources, verdicts, all_reasons)
+        refused = _refused(columns, filters, sources, verdicts, all_reasons)
         nodes = [*_fitting(columns, requirements, choice), *refused]
         groups = _groups(refused)
         if decision.node is None:
-            helps = _helps(columns, evaluation, sources, verdicts)
+            helps = _helps(columns, filters, sources, verdicts)
     else:
         nodes = [NodeVerdict(name, fits=False) for name in sorted(columns.node_names())]
     return Explanation(
@@ -100,6 +107,7 @@ def explain(
         stages=_stages(placer, pod, now, waited_ms, decision, requirements.stages),
         rules=_rules(placer, requirements),
         requires=requires,
+        nominated=nominated,
     )
 
 
@@ -128,7 +136,7 @@ def _parts(
 
 def _refused(
     columns: Columns,
-    evaluation: Evaluation,
+    filters: Filters,
     sources: Sequence[Source],
     verdicts: Sequence[Mask],
     all_reasons: bool,
@@ -136,7 +144,7 @@ def _refused(
     """The nodes that don't fit, by name."""
     alive = columns.alive[columns.everywhere]
     by_slot: dict[int, list[NodeRefusal]] = {}
-    for constraint, source, passes in zip(evaluation.filters, sources, verdicts, strict=True):
+    for constraint, source, passes in zip(filters, sources, verdicts, strict=True):
         telling = constraint if isinstance(constraint, Telling) else None
         for slot in np.flatnonzero(alive & ~passes).tolist():
             refusals = by_slot.setdefault(slot, [])
@@ -176,13 +184,13 @@ def _groups(refused: Sequence[NodeVerdict]) -> tuple[RefusalGroup, ...]:
 
 
 def _helps(
-    columns: Columns, evaluation: Evaluation, sources: Sequence[Source], verdicts: Sequence[Mask]
+    columns: Columns, filters: Filters, sources: Sequence[Source], verdicts: Sequence[Mask]
 ) -> tuple[Help, ...]:
     """For each filter the nodes that no other refuses."""
     alive = columns.alive[columns.everywhere]
     refusing = np.sum([~passes for passes in verdicts], axis=0)
     helps = []
-    for constraint, source, passes in zip(evaluation.filters, sources, verdicts, strict=True):
+    for constraint, source, passes in zip(filters, sources, verdicts, strict=True):
         alone: Slots = np.flatnonzero(alive & ~passes & (refusing == 1))
         if not len(alone):
             continue
@@ -227,7 +235,7 @@ def _stages(
     for position, stage in enumerate(stages):
         feasible = None
         if decision.trouble is None and position < _STAGES:
-            feasible = len(placer.evaluation(pod, now, position).feasible())
+            feasible = placer.fitting(pod, now, position)
         if stage.after_ms > waited_ms:
             state = StageState.CLOSED
         elif decision.node is not None and position >= decision.stage:

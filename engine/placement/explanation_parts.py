@@ -6,10 +6,10 @@ import enum
 from dataclasses import dataclass
 
 import numpy as np
-
 from engine.constraints.protocol import Filter, GlobalFilter, Score
-from engine.constraints.telling import Value
 from engine.model.objects import PodKey
+
+from engine.constraints.telling import Value
 from engine.placement.decision import Decision
 from engine.placement.explanation_scores import Why
 
@@ -219,6 +219,7 @@ class Explanation:
         stages: In the order in which they are tried.
         rules: Those that select the pod.
         requires: Every filter that was asked, in that order.
+        nominated: The node that is promised to it, "" where there is none.
     """
 
     pod: PodKey
@@ -234,6 +235,12 @@ class Explanation:
     stages: tuple[StageVerdict, ...]
     rules: tuple[Rule, ...]
     requires: tuple[Source, ...]
+    nominated: str = ""
+
+    @property
+    def feasible(self) -> int:
+        """How many nodes fit; more than the decision counts, where it looked at the promised one alone."""
+        return sum(node.fits for node in self.nodes)
 
     def node(self, name: str) -> NodeVerdict | None:
         """What is said of one node, None where there is no such."""

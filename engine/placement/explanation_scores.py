@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from engine.compile.requirements import Requirements
 from engine.constraints.protocol import Score, Slots, Vector, normalize
-from engine.placement.decision import Decision
 from engine.placement.evaluation import Evaluation, totals
 from engine.state.columns import Columns
+
+from engine.placement.decision import Decision
 
 Numbers = tuple[float | None, float, float]
 """Of one score for one node: raw (None where nobody knows it), normalised, weight."""
@@ -23,6 +23,8 @@ class Why(enum.Enum):
 
     NOWHERE = "no-node"
     """No node takes the pod."""
+    NOMINATED = "nominated"
+    """Others made room for it there, and the node was promised to it."""
     ONLY = "only-node"
     """No other node fits."""
     SCORE = "score"
@@ -54,19 +56,25 @@ class Choice:
 
 
 def chosen(
-    columns: Columns, requirements: Requirements, evaluation: Evaluation, decision: Decision
+    columns: Columns,
+    requirements: Requirements,
+    evaluation: Evaluation,
+    decision: Decision,
+    nominated: str = "",
 ) -> Choice:
     """The choice among the nodes that fit."""
-    feasible = evaluation.feasible()
-    if decision.node is None or not len(feasible):
+    if decision.node is None or decision.refusals is None:
         return Choice()
+    feasible = np.flatnonzero(decision.refusals.feasible)
     # Sorted by the sums that decided, so that rounding shows nothing that was not so.
     deciding = evaluation.totals(feasible)
     best = feasible[deciding == deciding.max()]
     level = requirements.ranks and len(best) > 1
     stock = totals(requirements.stock, best) if level else np.zeros(len(best))
     tied = best[stock == stock.max()]
-    if len(feasible) == 1:
+    if nominated == decision.node:
+        why = Why.NOMINATED
+    elif len(feasible) == 1:
         why = Why.ONLY
     elif len(best) == 1:
         why = Why.SCORE

@@ -8,8 +8,6 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-
 from engine.compile.nodes import WithinDelay
 from engine.compile.origins import AgesOf, Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
@@ -18,22 +16,30 @@ from engine.compile.subject import Moment, PodSelector, PodSubject
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Slots, Vector
 from engine.delay.map import DelayMap
 from engine.model.placeholder import holds_for
-from engine.placement.decision import Decision, MeasuredLimit, Preemption, Refusals
 from engine.placement.evaluation import Evaluation, totals
 from engine.placement.hints import hint
-from engine.placement.preemption import Preemptor, Promised, refusal
 from engine.state.cache import Cache
 from engine.state.columns import Columns
 from engine.state.pods import Phase, PlacedPod
 from engine.state.supposition import Supposition
 from grammar.policy import Reserve
+from numpy.typing import NDArray
+
+from engine.placement.decision import (
+    NEVER,
+    VICTIMS_GOING,
+    Decision,
+    MeasuredLimit,
+    Preemption,
+    Refusals,
+)
+from engine.placement.preemption import Preemptor, Promised, refusal
 
 _KEPT_BYTES: Final = 256 * 2**20
 _REQUIREMENTS_BYTES: Final = 16 * 2**10
 """About what the objects of one pod's requirements take: rules that read a pod's name make them for every pod."""
 _ELSEWHERE: Final = Depends.CENSUS | Depends.TIME | Depends.VOLUMES | Depends.DEVICES
 """What is not seen on one node alone."""
-VICTIMS_GOING: Final = "not eligible due to a terminating pod on the nominated node."
 _SYSTEM_PRIORITY: Final = 2_000_000_000
 """That of Kubernetes' own class ``system-cluster-critical``; users' classes end below it."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -259,10 +265,20 @@ class Placer:
         self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]
     ) -> tuple[Slots, Promised | None]:
         """The feasible slots without those whose room is promised to others, or only the one promised to the pod."""
+        feasible, promised = self._unpromised(pod, evaluation, feasible, needed)
+        own = self._columns.slot(self._cache.nominations.node_of(pod.key))
+        if own is not None and _among(own, feasible):
+            feasible = np.array([own], dtype=np.int64)
+        return feasible, promised
+
+    def _unpromised(
+        self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]
+    ) -> tuple[Slots, Promised | None]:
         nominations = self._cache.nominations
         if not nominations or not len(feasible):
             return feasible, None
         refused: dict[int, Counter[str]] = {}
+        others: dict[int, Sequence[PlacedPod]] = {}
         for node in nominations.nodes():
             slot = self._columns.slot(node)
             yielding = nominations.yielding(pod, node) if slot is not None else []
@@ -271,13 +287,10 @@ class Placer:
             with Supposition(self._cache, slot) as world:
                 why = refusal(world, evaluation, slot, yielding, needed)
             if why is not None:
-                refused[slot] = why
+                refused[slot], others[slot] = why, yielding
         if refused:
             feasible = feasible[~np.isin(feasible, list(refused))]
-        own = self._columns.slot(nominations.node_of(pod.key))
-        if own is not None and _among(own, feasible):
-            feasible = np.array([own], dtype=np.int64)
-        return feasible, Promised(refused) if refused else None
+        return feasible, Promised(refused, others) if refused else None
 
     def _make_room(
         self,
@@ -287,14 +300,14 @@ class Placer:
     ) -> Preemption:
         """Where room can be made, by the first stage that can."""
         if pod.pod.spec.preemption_policy == "Never":
-            return Preemption(trouble="not eligible due to preemptionPolicy=Never.")
+            return Preemption(trouble=NEVER)
         nominated = self._cache.nominations.node_of(pod.key)
         slot = self._columns.slot(nominated)
         if (
             slot is not None
             and any(bool(evaluation.bearable(np.array([slot]))[0]) for _, evaluation, _ in tried)
             and any(
-                one.shape.priority < pod.shape.priority and _going(one)
+                one.shape.priority < pod.shape.priority and going(one)
                 for one in self._cache.pods_on(nominated)
             )
         ):
@@ -333,6 +346,15 @@ class Placer:
         evaluation = self._evaluation(kept, stage, kept.requirements.stages[stage])
         evaluation.refresh()
         return evaluation
+
+    def fitting(self, pod: PlacedPod, now: float, stage: int) -> int:
+        """How many nodes could take the pod in one of its stages, likewise; a node promised to it is one of them."""
+        evaluation, needed = self.evaluation(pod, now, stage), self.requirements(pod, now).needed
+        return len(self._unpromised(pod, evaluation, evaluation.feasible(), needed)[0])
+
+    def nominated(self, pod: PlacedPod) -> str:
+        """The node that is promised to the pod, "" where there is none."""
+        return self._cache.nominations.node_of(pod.key)
 
     def _choose(
         self, pod: PlacedPod, kept: _Kept, evaluation: Evaluation, feasible: Slots
@@ -409,7 +431,7 @@ def _among(slot: int, slots: Slots) -> bool:
     return position < len(slots) and int(slots[position]) == slot
 
 
-def _going(pod: PlacedPod) -> bool:
+def going(pod: PlacedPod) -> bool:
     """Whether the pod is on its way out for the sake of another."""
     condition = pod.pod.condition("DisruptionTarget") if pod.phase is Phase.TERMINATING else None
     return (

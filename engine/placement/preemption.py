@@ -19,11 +19,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-
 from engine.compile.origins import Origin
 from engine.constraints.protocol import Depends, Mask, Slots, curable
-from engine.placement.decision import PASSES, Preemption, Refusals, Victim
 from engine.placement.evaluation import Evaluation
 from engine.state.cache import Cache
 from engine.state.columns import PODS
@@ -31,6 +28,10 @@ from engine.state.labels import Where
 from engine.state.levels import Levels
 from engine.state.pods import PlacedPod
 from engine.state.supposition import Supposition
+from numpy.typing import NDArray
+
+from engine.constraints.telling import RoomPromised, Value
+from engine.placement.decision import PASSES, Loss, Preemption, Refusals, Victim
 
 PERCENT: Final = 10
 AT_LEAST: Final = 100
@@ -45,6 +46,8 @@ _LOWEST: Final = 2**31
 """Added to each priority in a sum, so that more victims of a negative priority are not better than fewer."""
 
 Rank = tuple[int, int, int, int, float]
+_LOSSES: Final = (Loss.VIOLATIONS, Loss.HIGHEST, Loss.SUM, Loss.NUMBER, Loss.START)
+"""The parts of a rank."""
 Scatter = Callable[[Slots], NDArray[np.uint64]]
 
 
@@ -131,15 +134,21 @@ class Preemptor:
         limit = max(AT_LEAST, len(slots) * PERCENT // 100)
         slots = slots[np.argsort(bounds, kind="stable")]
         found = self._candidates(pod, evaluation, slots, limit, needed, reasons)
+        told = tuple(sorted((+reasons).items(), key=lambda item: f"{item[1]} {item[0]}"))
         if not found:
-            told = sorted((+reasons).items(), key=lambda item: f"{item[1]} {item[0]}")
-            return Preemption(nodes=refusals.nodes, reasons=tuple(told))
-        best = _best(found, scatter)
-        protected = set(self._protected(best.victims)) if best.protected else set()
+            return Preemption(nodes=refusals.nodes, reasons=told)
+        best, loss = _best(found, scatter)
+        budgets = self._cache.budgets.violated(best.victims) if best.protected else [()] * len(best.victims)
         return Preemption(
             nodes=refusals.nodes,
             node=self._cache.columns.names[best.slot],
-            victims=tuple(Victim(one.key, one.shape.priority, one in protected) for one in best.victims),
+            victims=tuple(
+                Victim(one.key, one.shape.priority, violated)
+                for one, violated in zip(best.victims, budgets, strict=True)
+            ),
+            reasons=told,
+            candidates=len(found),
+            loss=loss,
         )
 
     # The shortlist
@@ -330,14 +339,15 @@ class Promised:
 
     Attributes:
         slots: Why each, supposing that those pods were there.
+        pods: Those pods, by slot.
     """
 
     name = "NominatedPods"
     citation = None
     depends = Depends.USAGE
 
-    def __init__(self, slots: Mapping[int, Counter[str]]) -> None:
-        self.slots = slots
+    def __init__(self, slots: Mapping[int, Counter[str]], pods: Mapping[int, Sequence[PlacedPod]]) -> None:
+        self.slots, self.pods = slots, pods
 
     def passes(self, where: Where) -> Mask:
         """True where nothing is promised."""
@@ -351,6 +361,10 @@ class Promised:
         for slot in refused.tolist():
             reasons.update(self.slots[slot])
         return reasons
+
+    def values(self, slot: int) -> tuple[Value, ...]:
+        """Whom the node is promised to."""
+        return tuple(RoomPromised(str(one.key), one.shape.priority) for one in self.pods[slot])
 
 
 def refusal(
@@ -379,13 +393,17 @@ def refusal(
     return None
 
 
-def _best(found: list[tuple[Rank, Candidate]], scatter: Scatter) -> Candidate:
-    lowest = min(rank for rank, _ in found)
-    best = [candidate for rank, candidate in found if rank == lowest]
+def _best(found: list[tuple[Rank, Candidate]], scatter: Scatter) -> tuple[Candidate, Loss]:
+    """The candidate of the lowest rank, and what of it was lower than in any other."""
+    ranks = sorted(rank for rank, _ in found)
+    best = [candidate for rank, candidate in found if rank == ranks[0]]
+    if len(found) == 1:
+        return best[0], Loss.ONLY
     if len(best) == 1:
-        return best[0]
+        parts = zip(_LOSSES, ranks[0], ranks[1], strict=True)
+        return best[0], next(loss for loss, mine, other in parts if mine != other)
     numbers = scatter(np.array([candidate.slot for candidate in best], dtype=np.int64))
-    return best[int(np.argmin(numbers))]
+    return best[int(np.argmin(numbers))], Loss.HASH
 
 
 def _start(pod: PlacedPod) -> float:

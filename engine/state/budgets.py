@@ -63,22 +63,27 @@ class Budgets:
                 del self._by_namespace[item.metadata.namespace]
 
     def protected(self, pods: Sequence[PlacedPod]) -> list[bool]:
-        """For each pod, whether a budget would be violated if it went after those before it.
+        """For each pod, whether a budget would be violated if it went after those before it."""
+        if not self._by_namespace:
+            return [False] * len(pods)
+        return [bool(names) for names in self.violated(pods)]
+
+    def violated(self, pods: Sequence[PlacedPod]) -> list[tuple[str, ...]]:
+        """For each pod, the names of the budgets that would be violated if it went after those before it.
 
         A pod that the API server already counts as disrupted costs nothing more.
         """
-        if not self._by_namespace:
-            return [False] * len(pods)
         left: dict[int, int] = {}
         verdicts = []
         for pod in pods:
-            violated = False
+            violated: tuple[str, ...] = ()
             labels = pod.shape.labels
-            for budget in self._by_namespace.get(pod.key.namespace, {}).values() if labels else ():
+            for name, budget in self._by_namespace.get(pod.key.namespace, {}).items() if labels else ():
                 if pod.key.name in budget.disrupted or not budget.selector.matches(labels):
                     continue
                 allowed = left.get(id(budget), budget.allowed) - 1
                 left[id(budget)] = allowed
-                violated = violated or allowed < 0
+                if allowed < 0:
+                    violated += (name,)
             verdicts.append(violated)
         return verdicts

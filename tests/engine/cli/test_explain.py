@@ -68,7 +68,13 @@ def test_the_schema_is_one() -> None:
 
 def test_json_of_a_pod_that_waits() -> None:
     value = written(["shop/wanting", "--all-reasons"])
-    assert value["pod"] == {"namespace": "shop", "name": "wanting", "node": None}
+    assert value["pod"] == {
+        "namespace": "shop",
+        "name": "wanting",
+        "node": None,
+        "priority": 0,
+        "nominated_node": None,
+    }
     assert value["time"] == "2026-01-31T12:00:00.000+00:00"
     assert value["waited_ms"] == 10_000
     assert value["outcome"]["node"] is None
@@ -161,7 +167,11 @@ def test_the_same_pod_as_a_manifest_and_in_the_cluster(tmp_path: Path) -> None:
         """
     )
     one, other = written(["wanting", "--waited", "5s"]), written(["--pod", str(manifest), "--waited", "5s"])
-    assert other["pod"] == {"namespace": "shop", "name": "db-new", "node": None}
+    assert {key: other["pod"][key] for key in ("namespace", "name", "node")} == {
+        "namespace": "shop",
+        "name": "db-new",
+        "node": None,
+    }
     for key in ("rules", "stages", "refusals", "would_help", "nodes", "room"):
         assert one[key] == other[key], key
 
