@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from engine.cli.explain_preemption import preemption_json
-from engine.model.objects import Pod
-
 from engine.constraints.telling import Value
+from engine.model.objects import Pod
 from engine.placement.explanation import Explanation, NodeRefusal, NodeVerdict, ScorePart, Source
 
 FORMAT_VERSION: Final = 1

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from engine.cli.explain_preemption import show_preemption
-from engine.cli.report import hanging
-from engine.durations import text as duration
-from engine.model.objects import Pod
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.cli.explain_preemption import show_preemption
+from engine.cli.report import hanging
 from engine.constraints.telling import Value, shown
+from engine.durations import text as duration
+from engine.model.objects import Pod
 from engine.placement.explanation import (
     Explanation,
     NodeVerdict,

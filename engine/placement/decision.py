@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
 from engine.model.device_uses import DeviceBindings
 from engine.model.objects import PodKey
 from engine.model.storage import VolumeBindings
 from engine.placement.hints import Hint
-from numpy.typing import NDArray
 
 Codes = NDArray[np.int16]
 

@@ -10,11 +10,9 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
+
 from engine.compile.requirements import Requirements, Stage
 from engine.constraints.protocol import Filter, GlobalFilter, Mask, Slots
-from engine.state.columns import PODS, Columns
-from engine.state.pods import PlacedPod
-
 from engine.constraints.telling import Telling
 from engine.placement.decision import Decision
 from engine.placement.explanation_parts import (
@@ -33,6 +31,8 @@ from engine.placement.explanation_parts import (
 from engine.placement.explanation_scores import Choice, chosen
 from engine.placement.placer import Placer
 from engine.placement.preemption import Promised
+from engine.state.columns import PODS, Columns
+from engine.state.pods import PlacedPod
 
 __all__ = [
     "Explanation",

@@ -6,10 +6,10 @@ import enum
 from dataclasses import dataclass
 
 import numpy as np
-from engine.constraints.protocol import Filter, GlobalFilter, Score
-from engine.model.objects import PodKey
 
+from engine.constraints.protocol import Filter, GlobalFilter, Score
 from engine.constraints.telling import Value
+from engine.model.objects import PodKey
 from engine.placement.decision import Decision
 from engine.placement.explanation_scores import Why
 

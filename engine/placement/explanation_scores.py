@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from engine.compile.requirements import Requirements
 from engine.constraints.protocol import Score, Slots, Vector, normalize
+from engine.placement.decision import Decision
 from engine.placement.evaluation import Evaluation, totals
 from engine.state.columns import Columns
-
-from engine.placement.decision import Decision
 
 Numbers = tuple[float | None, float, float]
 """Of one score for one node: raw (None where nobody knows it), normalised, weight."""

@@ -19,8 +19,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from engine.compile.origins import Origin
 from engine.constraints.protocol import Depends, Mask, Slots, curable
+from engine.constraints.telling import RoomPromised, Value
+from engine.placement.decision import PASSES, Loss, Preemption, Refusals, Victim
 from engine.placement.evaluation import Evaluation
 from engine.state.cache import Cache
 from engine.state.columns import PODS
@@ -28,10 +32,6 @@ from engine.state.labels import Where
 from engine.state.levels import Levels
 from engine.state.pods import PlacedPod
 from engine.state.supposition import Supposition
-from numpy.typing import NDArray
-
-from engine.constraints.telling import RoomPromised, Value
-from engine.placement.decision import PASSES, Loss, Preemption, Refusals, Victim
 
 PERCENT: Final = 10
 AT_LEAST: Final = 100
