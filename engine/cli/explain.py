@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Final
 
 import click
+
 from engine.cli.command import Command
+from engine.cli.explain_json import as_json
 from engine.cli.explain_preemption import nomination
 from engine.cli.explain_subject import World, from_cluster, from_files, from_scenario, the_pod
+from engine.cli.explain_text import show, show_node
 from engine.cli.inputs import fail, read_settings
 from engine.cli.parameters import FILE, Duration, Moment
 from engine.cli.report import console_for_people, show_notes
 from engine.model.objects import Pod
-from engine.settings import Settings
-from engine.suggest import suggestion
-
-from engine.cli.explain_json import as_json
-from engine.cli.explain_text import show, show_node
 from engine.placement.explanation import Explanation, NodeVerdict
 from engine.placement.explanation import explain as explanation_of
 from engine.placement.placer import going
+from engine.settings import Settings
+from engine.suggest import suggestion
 
 NOWHERE: Final = 2
 """Exit status of ``--fail-on pending`` where the pod fits nowhere."""

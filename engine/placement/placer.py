@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from engine.compile.nodes import WithinDelay
 from engine.compile.origins import AgesOf, Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
@@ -16,15 +18,6 @@ from engine.compile.subject import Moment, PodSelector, PodSubject
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Slots, Vector
 from engine.delay.map import DelayMap
 from engine.model.placeholder import holds_for
-from engine.placement.evaluation import Evaluation, totals
-from engine.placement.hints import hint
-from engine.state.cache import Cache
-from engine.state.columns import Columns
-from engine.state.pods import Phase, PlacedPod
-from engine.state.supposition import Supposition
-from grammar.policy import Reserve
-from numpy.typing import NDArray
-
 from engine.placement.decision import (
     NEVER,
     VICTIMS_GOING,
@@ -33,7 +26,14 @@ from engine.placement.decision import (
     Preemption,
     Refusals,
 )
+from engine.placement.evaluation import Evaluation, totals
+from engine.placement.hints import hint
 from engine.placement.preemption import Preemptor, Promised, refusal
+from engine.state.cache import Cache
+from engine.state.columns import Columns
+from engine.state.pods import Phase, PlacedPod
+from engine.state.supposition import Supposition
+from grammar.policy import Reserve
 
 _KEPT_BYTES: Final = 256 * 2**20
 _REQUIREMENTS_BYTES: Final = 16 * 2**10
