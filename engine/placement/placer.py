@@ -112,6 +112,11 @@ class Placer:
         return self._columns
 
     @property
+    def delay_map(self) -> DelayMap:
+        """The round-trip times in force."""
+        return self._origins.delays
+
+    @property
     def plan(self) -> Plan:
         """The plan in force."""
         return self._plan.plan

@@ -215,6 +215,8 @@ class Scheduler:
                 self._metrics.plan_in_force(len(plan.policy.rules))
                 self._queue.wake_all(now)
             case DelaysChanged(delays):
+                if delays.version == self._placer.delay_map.version:
+                    return  # read again, and the same
                 self._placer.swap_delays(delays)
                 if self._upkeep is not None:
                     self._upkeep.delays_changed()
