@@ -59,6 +59,7 @@ class Storage:
         storage_class: str = "local",
         handle: str = "",
         labels: dict[str, str] | None = None,
+        source: Object | None = None,
         **more: Any,
     ) -> None:
         spec: Object = {
@@ -70,7 +71,7 @@ class Storage:
         if handle:
             spec["csi"] = {"driver": self.full("driver"), "volumeHandle": handle}
         else:
-            spec["hostPath"] = {"path": "/tmp"}
+            spec |= source or {"hostPath": {"path": "/tmp"}}
         if node:
             term = {"key": HOSTNAME, "operator": "In", "values": [self.part.full(node)]}
             spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}}
@@ -386,3 +387,86 @@ def test_many_pods_at_once_get_a_volume_each(storage: Storage) -> None:
     for number in range(20):
         storage.part.node_of(f"p-{number}")
     assert len({storage.bound_to(f"data-{number}") for number in range(20)}) == 20
+
+
+# Drivers that were once part of Kubernetes
+
+
+MIGRATED = "storage.alpha.kubernetes.io/migrated-plugins"
+OLD: dict[str, tuple[str, str, Object]] = {
+    "kubernetes.io/gce-pd": (
+        "pd.csi.storage.gke.io",
+        "topology.gke.io/zone",
+        {"gcePersistentDisk": {"pdName": "d"}},
+    ),
+    "kubernetes.io/aws-ebs": (
+        "ebs.csi.aws.com",
+        "topology.ebs.csi.aws.com/zone",
+        {"awsElasticBlockStore": {"volumeID": "aws://z1/vol-1"}},
+    ),
+    "kubernetes.io/cinder": (
+        "cinder.csi.openstack.org",
+        "topology.cinder.csi.openstack.org/zone",
+        {"cinder": {"volumeID": "d"}},
+    ),
+    "kubernetes.io/azure-disk": (
+        "disk.csi.azure.com",
+        "",
+        {"azureDisk": {"diskName": "d", "diskURI": "/subscriptions/s/d", "kind": "Managed"}},
+    ),
+    "kubernetes.io/portworx-volume": ("pxd.portworx.com", "", {"portworxVolume": {"volumeID": "d"}}),
+}
+
+
+def csi_node(storage: Storage, node: str, plugin: str, driver: str = "", most: int = 0) -> None:
+    name = storage.part.full(node)
+    drivers = [{"name": driver, "nodeID": name, "allocatable": {"count": most}}] if driver else []
+    metadata = {"name": name, "annotations": {MIGRATED: plugin} if plugin else {}}
+    storage.part.create_global(f"{STORAGE}/csinodes", {"metadata": metadata, "spec": {"drivers": drivers}})
+
+
+@pytest.mark.parametrize("plugin", [name for name, (_, label, _) in OLD.items() if label])
+def test_zones_of_a_driver_that_was_once_part_of_kubernetes(storage: Storage, plugin: str) -> None:
+    """Where the new driver serves, its label says the zone; elsewhere that of Kubernetes does."""
+    part = storage.part
+    _, label, source = OLD[plugin]
+    # The labels of VolumeZone are not there, so that it refuses nothing.
+    part.add_nodes({"a": {"labels": {label: "z1"}}, "b": {"labels": {label: "z2"}}})
+    for node in "ab":
+        csi_node(storage, node, plugin)
+    storage.storage_class("local")
+    term = {"key": ZONE, "operator": "In", "values": ["z1"]}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}}
+    storage.volume("pv", source=source, nodeAffinity=affinity)
+    storage.claim("data", volumeName=storage.full("pv"))
+    storage.bound_to("data")
+    storage.pod("p", "data")
+    assert part.node_of("p") == "a"
+    storage.pod("q", "data", affinity=part.only_on("b"))
+    part.refused("q", "node(s) didn't match PersistentVolume's node affinity")
+
+
+@pytest.mark.parametrize("how", ["claimed", "inline"])
+@pytest.mark.parametrize("plugin", OLD)
+def test_limits_of_a_driver_that_was_once_part_of_kubernetes(storage: Storage, plugin: str, how: str) -> None:
+    """Its volumes count against what a node takes of the new driver's."""
+    part = storage.part
+    driver, _, source = OLD[plugin]
+    part.add_nodes("ab")
+    csi_node(storage, "a", plugin, driver, 0)
+    csi_node(storage, "b", plugin, driver, 1)
+    if how == "claimed":
+        storage.storage_class("local")
+        storage.volume("pv", source=source)
+        storage.claim("data", volumeName=storage.full("pv"))
+        storage.bound_to("data")
+        storage.pod("p", "data")
+    else:
+        storage.pod("p", volumes=[{"name": "v", **source}])
+    assert part.node_of("p") == "b"
+    # The same volume once more is no more: what stops this one is a limit of nothing at all.
+    volume = [{"name": "v", **source}] if how == "inline" else None
+    claims = () if how == "inline" else ("data",)
+    options: dict[str, Any] = {"affinity": part.only_on("a"), **({"volumes": volume} if volume else {})}
+    storage.pod("q", *claims, **options)
+    part.refused("q", "node(s) exceed max volume count")
