@@ -34,6 +34,8 @@ UNREACHABLE: Final = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 HOSTNAME: Final = "kubernetes.io/hostname"
 
+MIRROR: Final = "kubernetes.io/config.mirror"
+"""Annotation of a pod that a kubelet tells of: one that it has from a file."""
 RUNS_FOR: Final = "simulated.berth/runs-for"
 """Annotation of a pod: how long it runs before it succeeds, as a duration. Only with a restart policy but Always."""
 FAILS_AFTER: Final = "simulated.berth/fails-after"

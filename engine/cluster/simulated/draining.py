@@ -15,13 +15,13 @@ from functools import partial
 from typing import Final
 
 from engine.cluster.errors import ApiError
+from engine.cluster.simulated.admission import MIRROR
 from engine.cluster.simulated.agenda import Agenda
 from engine.cluster.simulated.store import Store, controller_of, ended
 from engine.model.objects import PodKey
 
 RETRY: Final = 5.0
 """Seconds after which a forbidden eviction is tried again."""
-MIRROR: Final = "kubernetes.io/config.mirror"
 
 
 class Draining:
