@@ -158,6 +158,7 @@ class Placer:
         waited_ms: float = 0.0,
         diagnose: bool = False,
         preempt: bool = False,
+        avoid: Collection[str] = (),
     ) -> Decision:
         """Where the pod goes, or why it goes nowhere.
 
@@ -167,6 +168,7 @@ class Placer:
             waited_ms: Since when the pod has been found unschedulable; opens the fallbacks with a duration.
             diagnose: Whether a decision for a node has to say why not the others, too.
             preempt: Whether to find out, where there is no node, whom to take away so that there is one.
+            avoid: Nodes that are not to be chosen, for a reason that no constraint knows of.
         """
         self._moment.now = now
         self._plan.tick()
@@ -195,6 +197,11 @@ class Placer:
             evaluation = self._evaluation(kept, position, stage)
             evaluation.refresh()
             feasible, promised = self._yielded(pod, evaluation, evaluation.feasible(), requirements.needed)
+            if avoid:
+                avoided = [slot for name in avoid if (slot := self._columns.slot(name)) is not None]
+                feasible = feasible[~np.isin(feasible, avoided)]
+                if not len(feasible):
+                    continue
             if len(feasible):
                 slot, score = self._choose(pod, kept, evaluation, feasible)
                 return Decision(
@@ -210,7 +217,14 @@ class Placer:
                     devices=self._plan.devices(subject, slot) if pod.devices else None,
                 )
             tried.append((position, evaluation, _with_promised(evaluation, promised)))
-        assert tried, "the first stage is always open"
+        if not tried:  # the first stage is always open, so all that it lets pass is to be avoided
+            return Decision(
+                None,
+                nodes,
+                trouble="all that fit are avoided",
+                rules=requirements.rules,
+                helped_by=Depends.NODE,
+            )
         helped_by = Depends.NODE
         for _, _, refusals in tried:
             # The last is told, but a change of what refused in an earlier stage helps as well.

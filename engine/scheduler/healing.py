@@ -42,7 +42,7 @@ LOOK_SECONDS: Final = 0.25
 """Plans are not made more often than that, whatever happens."""
 AGAIN_SECONDS: Final = 5.0
 """When a plan is made again after something in it could not be carried out, and while somebody waits for a place."""
-LAPSE_SECONDS: Final = 60.0
+LAPSE_SECONDS: Final = 45.0
 """How long a place stays promised to a replacement that does not come: the workload may have been made smaller."""
 _PROMISED: Final = "~moving"
 """What the stand-in of a replacement is called after the pod that it replaces; no pod's name has it."""
@@ -125,6 +125,10 @@ class Healing:
     def promised(self) -> bool:
         """Whether places are promised to replacements that have not come, or are not on their nodes yet."""
         return bool(self._under_way)
+
+    def expects(self, key: PodKey) -> bool:
+        """Whether a pod takes the place of one that was moved."""
+        return key in self._heirs
 
     # What happens
 

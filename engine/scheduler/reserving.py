@@ -10,24 +10,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from random import Random
 from typing import Final
 
 from engine.binder.errands import Create, Delete, Errand, ErrandExecutor, ErrandResult, Step
-from engine.healing import Improvement, Reserve, improve
+from engine.healing import Reserve
 from engine.healing.placeholders import Keep, differences, label_of, manifest
 from engine.model.objects import PodKey
 from engine.model.placeholder import FOR_ONE, holds_for
 from engine.placement import Placer
+from engine.scheduler.kept import Kept, Uncovered
 from engine.scheduler.metrics import Metrics
 from engine.scheduler.telling import Telling
 from engine.state.cache import Cache
 from engine.state.columns import PODS
 from engine.state.pods import Phase, PlacedPod
-from grammar import policy
 
 log = logging.getLogger(__name__)
 
@@ -35,45 +34,8 @@ SYNC_SECONDS: Final = 0.5
 """What changed within this time is written to the cluster together."""
 RETRY_SECONDS: Final = 30.0
 """How often pods that could not be covered are looked at again, and a node that would not hold a placeholder."""
-_CALM_SECONDS: Final = 5.0
-"""Nothing is made smaller before this much time without changes."""
-_TRIES: Final = 8
-"""The slice of the optimiser's work at a time: some tens of milliseconds at 1,000 nodes."""
-_MOVES: Final = 400
-"""Backups that may lie elsewhere after all slices since the last change, as each may cost a placeholder."""
-_IN_VAIN: Final = 6
-"""Slices without success after which it rests until something changes."""
 _SPARE_PLACES: Final = 10
 """Places among a node's pods below which as many placeholders are made as places are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Uncovered:
-    """A covered pod without a place that is kept for it."""
-
-    reserve: policy.Reserve
-    pod: PodKey
-    why: str
-
-
-class Kept:
-    """One reserve of the policy in force.
-
-    Attributes:
-        rule: What the policy says.
-        covers: Whom.
-        plan: Where how much is kept.
-    """
-
-    def __init__(self, rule: policy.Reserve, covers: Callable[[PlacedPod], bool], plan: Reserve) -> None:
-        self.rule = rule
-        self.covers = covers
-        self.plan = plan
-        self.label = label_of(rule.name)
-        self.told: dict[PodKey, str] = {}
-        self.moves_left = _MOVES
-        self.in_vain = 0
-        self.calm_since = 0.0
 
 
 class Reserving:
@@ -161,6 +123,34 @@ class Reserving:
             for key, why in one.plan.uncovered.items():
                 yield Uncovered(one.rule, key, why)
 
+    def refusal(self, placed: PlacedPod, node: str, now: float) -> str:
+        """Why a pod is not to be placed on a node, "" where it may: a reserve wants all covered, and one would not be.
+
+        Args:
+            placed: A pod that has no node.
+            node: Where it would go.
+            now: Seconds since the epoch.
+        """
+        if self._reserves is None:
+            self._follow(now)
+        for one in self.reserves:
+            if one.rule.refuse and one.covers(placed):
+                before = set(one.plan.uncovered)
+                self._cache.assume(placed.key, node)
+                try:
+                    one.plan.put(placed, now)
+                    why = one.plan.uncovered.get(placed.key)
+                    others = one.plan.uncovered.keys() - before - {placed.key}
+                finally:
+                    self._cache.forget(placed.key)
+                    one.plan.drop(placed.key, now)
+                if others:
+                    one.plan.retry(now)
+                if why is not None or others:
+                    told = why or f"what is kept for {min(others)} would not be enough"
+                    return f"reserve {one.rule.name} ({one.rule.span}) refuses it on {node}: {told}"
+        return ""
+
     # What happens
 
     def pod(self, placed: PlacedPod) -> None:
@@ -245,7 +235,7 @@ class Reserving:
         if self._dirty or self._changed or self._held_changed or self._delays_changed:
             return max(now, self._sync_at)
         due = [self._retry_at] if self._retry_at is not None else []
-        due += [one.calm_since + _CALM_SECONDS for one in self.reserves if self._hopeful(one)]
+        due += [at for one in self.reserves if (at := one.improves_at) is not None]
         return min(due, default=None)
 
     # Inside
@@ -280,7 +270,7 @@ class Reserving:
             if retry and one.plan.uncovered:
                 one.plan.retry(now)
             if anew or moved or delays or seen[0] != self._seen[0]:
-                one.calm_since, one.in_vain, one.moves_left = now, 0, _MOVES
+                one.stirred(now)
         self._seen = (columns.node_changes.version, columns.usage_changes.version)
         if any(one.plan.uncovered for one in self.reserves):
             if self._retry_at is None or retry:
@@ -305,6 +295,7 @@ class Reserving:
 
     def _build(self, now: float) -> None:
         self._reserves = []
+        self._dirty = True
         self._known.clear()
         self._refused.clear()
         for rule, covers in self._placer.reserves:
@@ -325,23 +316,10 @@ class Reserving:
             for pod in pods:
                 self._differs(pod.key)
 
-    def _hopeful(self, one: Kept) -> bool:
-        return one.in_vain < _IN_VAIN and one.moves_left > 0 and bool(one.plan.backups)
-
     def _improve(self, now: float) -> bool:
-        """A slice of making reserves smaller. Whether one is."""
-        better = False
-        for one in self.reserves:
-            if not self._hopeful(one) or now < one.calm_since + _CALM_SECONDS:
-                continue
-            found: Improvement = improve(one.plan, _TRIES, one.moves_left, self._random)
-            one.moves_left -= found.moved
-            one.in_vain = 0 if found.after < found.before else one.in_vain + 1
-            if found.moved:
-                better = True
-            if one.in_vain >= _IN_VAIN or one.moves_left <= 0:
-                log.debug("reserve %s keeps %d bytes of memory", one.rule.name, found.after)
-        return better
+        """A slice of making reserves smaller. Whether one lies elsewhere now."""
+        better = [one.improve(now, self._random) for one in self.reserves]
+        return any(better)
 
     def _tell(self, now: float) -> None:
         for one in self.reserves:

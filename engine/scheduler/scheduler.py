@@ -396,6 +396,10 @@ class Scheduler:
         )
         if waits and decision.node is None:
             decision = replace(decision, preemption=Preemption(trouble=VICTIMS_GOING))
+        if self._upkeep is not None and decision.node is not None:
+            decision = self._upkeep.allowed(
+                placed, decision, now, lambda avoid: self._placer.place(placed, now, waited, avoid=avoid)
+            )
         return decision
 
     def next_due(self) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from engine.binder.errands import ErrandExecutor, ErrandResult
+from engine.constraints.protocol import Depends
 from engine.healing.placeholders import Keep
 from engine.healing.plan import Move
 from engine.model.objects import PodKey
-from engine.placement import Placer
+from engine.placement import Decision, Placer
 from engine.scheduler.healing import Healing
 from engine.scheduler.metrics import Metrics
 from engine.scheduler.queue import SchedulingQueue
@@ -20,7 +21,9 @@ from engine.settings.tree import ReserveSettings
 from engine.state.cache import Cache
 from engine.state.pods import Phase, PlacedPod
 
-log = logging.getLogger(__name__)
+_REFUSED_AT_MOST: Final = 8
+"""Nodes that reserves may refuse before a pod waits: each costs a new plan for it."""
+_ROOM_OR_NODE: Final = Depends.NODE | Depends.USAGE | Depends.DELAY
 
 
 class Upkeep:
@@ -63,6 +66,35 @@ class Upkeep:
         self.healing = Healing(
             cache, placer, queue, executor, telling, metrics, self.reserving, self._remaking, ours
         )
+
+    def allowed(
+        self, placed: PlacedPod, decision: Decision, now: float, again: Callable[[Sequence[str]], Decision]
+    ) -> Decision:
+        """A decision that the reserves allow: the one that was made, or the next best; none where they refuse many.
+
+        Only reserves that want every pod covered refuse. What moves takes a place that was kept for it, so that there
+        need not be one more.
+
+        Args:
+            placed: The pod.
+            decision: For a node.
+            now: Seconds since the epoch.
+            again: Decides again, some nodes being avoided.
+        """
+        refused: list[str] = []
+        why = ""
+        while decision.node is not None:
+            why = (
+                "" if self.healing.expects(placed.key) else self.reserving.refusal(placed, decision.node, now)
+            )
+            if not why:
+                return decision
+            refused.append(decision.node)
+            if len(refused) >= _REFUSED_AT_MOST:
+                break
+            decision = again(refused)
+        nodes = len(self._cache.columns)
+        return Decision(None, nodes, trouble=why, rules=decision.rules, helped_by=_ROOM_OR_NODE)
 
     # What happens
 

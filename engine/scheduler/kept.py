@@ -1,0 +1,80 @@
+"""One reserve of the policy in force: its plan, what was told of it, and how much work is left to make it smaller."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from engine.healing import Reserve, improve
+from engine.healing.placeholders import label_of
+from engine.model.objects import PodKey
+from engine.state.pods import PlacedPod
+from grammar import policy
+
+log = logging.getLogger(__name__)
+
+_CALM_SECONDS: Final = 5.0
+"""Nothing is made smaller before this much time without changes."""
+_TRIES: Final = 8
+"""The slice of the optimiser's work at a time: some tens of milliseconds at 1,000 nodes."""
+_MOVES: Final = 400
+"""Backups that may lie elsewhere after all slices since the last change, as each may cost a placeholder."""
+_IN_VAIN: Final = 6
+"""Slices without success after which it rests until something changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncovered:
+    """A covered pod without a place that is kept for it."""
+
+    reserve: policy.Reserve
+    pod: PodKey
+    why: str
+
+
+class Kept:
+    """One reserve of the policy in force.
+
+    Attributes:
+        rule: What the policy says.
+        covers: Whom.
+        plan: Where how much is kept.
+        label: What its placeholders are labelled.
+        told: Who is known to be uncovered, and why.
+    """
+
+    def __init__(self, rule: policy.Reserve, covers: Callable[[PlacedPod], bool], plan: Reserve) -> None:
+        self.rule = rule
+        self.covers = covers
+        self.plan = plan
+        self.label = label_of(rule.name)
+        self.told: dict[PodKey, str] = {}
+        self._moves_left = _MOVES
+        self._in_vain = 0
+        self._calm_since = 0.0
+
+    @property
+    def improves_at(self) -> float | None:
+        """When the next slice of making it smaller is due; None where there is nothing to hope for."""
+        if self._in_vain >= _IN_VAIN or self._moves_left <= 0 or not self.plan.backups:
+            return None
+        return self._calm_since + _CALM_SECONDS
+
+    def stirred(self, now: float) -> None:
+        """Something changed: what could not be made smaller before perhaps can be now."""
+        self._calm_since, self._in_vain, self._moves_left = now, 0, _MOVES
+
+    def improve(self, now: float, random: Random) -> bool:
+        """A slice of the work, if it is time for one. Whether backups lie elsewhere now."""
+        due = self.improves_at
+        if due is None or now < due:
+            return False
+        found = improve(self.plan, _TRIES, self._moves_left, random)
+        self._moves_left -= found.moved
+        self._in_vain = 0 if found.after < found.before else self._in_vain + 1
+        if self.improves_at is None:
+            log.debug("reserve %s keeps %d bytes of memory", self.rule.name, found.after)
+        return found.moved > 0
