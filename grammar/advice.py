@@ -16,6 +16,20 @@ _FACT_WORDS = {fact.path.split(".")[0] for fact in FACTS}
 _LOWER = frozenset(("not", "low", "high", "has", "in", "true", "false"))
 _COMPARATORS = ("EQ", "NE", "LT", "LE", "GT", "GE")
 _COUNTING = ("SPREAD", "AT", "TOGETHER")
+_FORMS = {
+    ("reserve", "SURVIVE"): "`survive loss of 1 node`, or of `1 zone`, or of any declared domain",
+    ("reserve", "HOLD"): "`hold as pods`",
+    ("reserve", "AT"): "`at most 10% of requested memory`",
+    ("reserve", "REFUSE"): "`refuse uncovered pods`",
+    ("heal", "MOVE"): "`move pods`, or `move pods improving by 10%`",
+    ("heal", "RELOCATE"): "`relocate at most 2 pods`",
+    ("heal", "AT"): "`at most 20 moves per 1min`",
+    ("heal", "HOLD"): "`hold when 55% of zone is lost`",
+    ("heal", "RECREATE"): "`recreate bare pods`",
+    ("heal", "FORCE"): "`force stateful pods`",
+}
+"""The lines of reserves and heals, of which each has one form, by block and first word."""
+_EVENTS = "`node lost`, `node draining`, `broken RULE` or `pod unschedulable`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,7 @@ def advise(stop: Stop) -> str:
     """The remedy; empty where there is none to give."""
     advisers: tuple[Callable[[Stop], str], ...] = (
         _words,
+        _forms,
         _operands,
         _conditions,
         _preferences,
@@ -82,6 +97,16 @@ def _words(stop: Stop) -> str:
     if token.type == "STRING" and accepts == {"NAME"}:
         return "a name has no quotes here"
     return ""
+
+
+def _forms(stop: Stop) -> str:
+    """The form of a line that has only one, and that of a heal's header."""
+    if stop.block == "file" and stop.first == "HEAL" and stop.accepts != {"LBRACE"}:
+        if {"NODE", "BROKEN"} <= stop.accepts or stop.last.type in ("NODE", "POD"):
+            return f"the events are {_EVENTS}"
+        return "write `heal NAME on node lost for 10s {`: what happens, and for how long it has to last"
+    form = _FORMS.get((stop.block, stop.first))
+    return f"write {form}" if form is not None else ""
 
 
 def _operands(stop: Stop) -> str:
@@ -193,4 +218,6 @@ def _headers(stop: Stop) -> str:
             return "without a condition, it is `for all pods {`"
         if "FOR" in accepts or accepts == {"NAME"}:
             return "`rule NAME for all pods {` or `rule NAME for pods where CONDITION {`"
+    if stop.block == "file" and stop.first == "RESERVE" and ("FOR" in accepts or accepts == {"NAME"}):
+        return "`reserve NAME for pods where CONDITION {` or `reserve NAME for all pods {`"
     return ""
