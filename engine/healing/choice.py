@@ -33,8 +33,13 @@ def find(
         draft.trial.lift(one)
     place = draft.places.best(copy, banned, waited_ms, accepts)
     draft.trial.back_to(mark)
-    if place is not None:
-        give_way(draft, place.slot)
+    if place is None:
+        return None
+    give_way(draft, place.slot)
+    # Rules that count pods may mind those placeholders that stay.
+    place = draft.places.at(copy, place.slot, waited_ms)
+    if place is None:
+        draft.trial.back_to(mark)
     return place
 
 

@@ -103,17 +103,16 @@ class Draft:
             self.leaving.append(pod)
 
     def begin(self) -> None:
-        """Count what is promised to pods on their way, before the first pod is moved: that room is taken."""
+        """Count pods with a nomination as placed, before the first pod is moved: what is promised to them is taken."""
         if self._promised:
             return
         self._promised = True
-        coming = [(one, node) for one, node in self.situation.promised]
         nominations = self.cache.nominations
-        coming += [(one, node) for node in sorted(nominations.nodes()) for one in nominations.on(node)]
-        for pod, node in coming:
+        for node in sorted(nominations.nodes()):
             slot = self.cache.columns.slot(node)
-            if slot is not None and self.cache.workloads.get(pod.shape.namespace, pod.workload.name):
-                self.trial.put(replacement(pod), slot)
+            if slot is not None:
+                for pod in sorted(nominations.on(node), key=lambda one: one.key):
+                    self.trial.expect(replacement(pod), slot)
 
     def holding(self, slot: int) -> list[PlacedPod]:
         """The placeholders on a node, as they are in the trial."""

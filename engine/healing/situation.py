@@ -25,8 +25,6 @@ class Situation:
         contacts: Node → seconds since another node's probe reached it; None where nobody can know.
         contact_s: For how long a contact counts: two periods of the probes.
         pace: What was moved before.
-        promised: Replacements that are on their way, with the node that each is to get: their room is taken. The
-            pod is the one that was moved, of which only the shape is read; it may be gone from the cache.
         ours: Whether a pod is ours to schedule; no other is ever moved.
     """
 
@@ -36,5 +34,4 @@ class Situation:
     contacts: Mapping[str, float] | None = None
     contact_s: float = 120.0
     pace: Pace = field(default_factory=Pace)
-    promised: Collection[tuple[PlacedPod, str]] = ()
     ours: Callable[[PlacedPod], bool] = _every

@@ -14,6 +14,7 @@ class _Step(enum.Enum):
     LIFTED = enum.auto()
     PUT = enum.auto()
     LEAVING = enum.auto()
+    EXPECTED = enum.auto()
 
 
 def replacement(pod: PlacedPod) -> PlacedPod:
@@ -59,8 +60,11 @@ class Trial:
                 self._cache.lift(pod)
             elif step is _Step.LIFTED:
                 self._cache.lower(pod, slot)
-            else:
+            elif step is _Step.LEAVING:
                 self._change(pod, phase)
+            else:
+                self._cache.lift(pod)
+                self._cache.workloads.remove(pod)
 
     def lift(self, pod: PlacedPod) -> None:
         """The pod is gone from its node. Nothing happens where the node is not known."""
@@ -72,6 +76,12 @@ class Trial:
         """The pod, which is nowhere, is on a node."""
         self._cache.lower(pod, slot)
         self._steps.append((_Step.PUT, pod, slot, pod.phase))
+
+    def expect(self, pod: PlacedPod, slot: int) -> None:
+        """A pod that is not known yet, nor need its workload be, is on a node."""
+        self._cache.workloads.add(pod)
+        self._cache.lower(pod, slot)
+        self._steps.append((_Step.EXPECTED, pod, slot, pod.phase))
 
     def leave(self, pod: PlacedPod) -> None:
         """The pod is on its way out, and does not get there: its node is lost, and what it holds stays held."""

@@ -277,18 +277,14 @@ def test_room_that_is_promised_is_taken() -> None:
     scene = three(a_pod("p", "n1", "5Gi"), a_pod("earlier", "n1", "4Gi"))
     scene.cache.put_pod(a_pod("full", "n3", "8Gi"))
     scene.lose("n1", since=NOW - 20)
-    earlier = scene.cache.pod(scene.key("earlier"))
+    earlier = scene.cache.remove_pod(scene.key("earlier"))
     assert earlier is not None
-    scene.cache.put_pod(
-        replace(
-            earlier.pod,
-            metadata=replace(
-                earlier.pod.metadata, deletion_timestamp=earlier.pod.metadata.creation_timestamp
-            ),
-        )
-    )
     assert told(scene.plan()) == ["p: n1 -> n2 delete"]
-    assert told(scene.plan(promised=[(earlier, "n2")])) == ["p: stays on n1, nowhere"]
+    # Nobody is known of its workload: its replacement is yet to be made.
+    stand_in = dataclasses.replace(earlier, key=earlier.key._replace(name="earlier-promised"))
+    scene.cache.nominations.put(stand_in, "n2")
+    assert told(scene.plan()) == ["p: stays on n1, nowhere"]
+    assert scene.cache.workloads.get("shop", "of-earlier") is None
 
 
 def test_a_plan_changes_nothing() -> None:
