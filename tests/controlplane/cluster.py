@@ -7,11 +7,14 @@ import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
 from tests.controlplane.api import Api, ApiError, Object
+from tests.controlplane.manifests import ZONE
 from tests.controlplane.processes import ProcessError
 
 _COLLECTIONS = (
@@ -146,6 +149,78 @@ class Cluster:
         lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
         self.api.patch(lease, {"spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds}})
 
+    def zone(self, name: str) -> list[str]:
+        """Returns the names of the nodes of a zone, sorted."""
+        nodes = self.api.items(f"/api/v1/nodes?labelSelector={ZONE}%3D{name}")
+        return sorted(node["metadata"]["name"] for node in nodes)
+
+    def cut_zone(self, name: str) -> list[str]:
+        """Lets all nodes of a zone fall silent at once, and returns their names; `restore_zone` undoes it.
+
+        To the API server a link that is cut and nodes that die look alike, so this is either.
+        """
+        nodes = self.zone(name)
+        self._at_once(self.crash_node, nodes)
+        return nodes
+
+    def restore_zone(self, name: str) -> list[str]:
+        """Lets all nodes of a zone come back, and returns their names."""
+        nodes = self.zone(name)
+        self._at_once(self.restore_node, nodes)
+        return nodes
+
+    @staticmethod
+    def _at_once(do: Callable[[str], None], names: Iterable[str]) -> None:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(do, names))
+
+    def await_nodes(self, names: Iterable[str], ready: str, timeout: float = 60.0) -> None:
+        """Waits until the Ready condition of all nodes is of a status: ``True``, ``False`` or ``Unknown``.
+
+        A node that is ``True`` is also waited for to lose the taints that it had while it was not.
+        """
+        wanted = set(names)
+
+        def so() -> bool:
+            found = [node for node in self.api.items("/api/v1/nodes") if node["metadata"]["name"] in wanted]
+            good = [node for node in found if node_condition(node, "Ready") == ready]
+            if ready == "True":
+                good = [node for node in good if not _silent_taints(node)]
+            return len(good) == len(wanted)
+
+        self.eventually(so, f"the nodes {', '.join(sorted(wanted))} are {ready}", timeout)
+
+    def mark_node(self, name: str, ready: str) -> None:
+        """Writes the Ready condition of a node that nobody plays, with this moment as its transition's.
+
+        It is as fast as a request, where `crash_node` takes the grace time; a controller-manager may write it again.
+        """
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
+        condition = {"type": "Ready", "status": ready, "reason": "MadeByHand", **times}
+        self.api.patch(f"/api/v1/nodes/{name}/status", {"status": {"conditions": [condition]}})
+
+    def cordon(self, name: str, unschedulable: bool = True) -> None:
+        """Closes a node to new pods, or opens it again."""
+        self.api.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": unschedulable or None}})
+
+    def drain(self, name: str, timeout: int = 60) -> str:
+        """Drains a node as an administrator does, pods without a controller too, and returns what kubectl prints.
+
+        Args:
+            name: the node's.
+            timeout: seconds; a budget may never let a pod go.
+
+        Raises:
+            ProcessError: if pods are left after that time.
+        """
+        options = ("--ignore-daemonsets", "--force", "--delete-emptydir-data", f"--timeout={timeout}s")
+        return self.kubectl("drain", name, *options)
+
+    def delete_node(self, name: str) -> None:
+        """Takes a node away for good, as a cloud's controller does when its machine is gone."""
+        self.api.delete(f"/api/v1/nodes/{name}")
+
     def delete_pods(self, namespace: str = "default") -> None:
         """Deletes the pods and events of a namespace at once, without grace."""
         options = {"gracePeriodSeconds": 0}
@@ -213,3 +288,9 @@ def node_condition(node: Object, kind: str) -> str:
     """Returns the status of a node's condition, such as ``True`` for ``Ready``; ``absent`` if it has no such one."""
     conditions = node["status"].get("conditions", [])
     return next((str(c["status"]) for c in conditions if c["type"] == kind), "absent")
+
+
+def _silent_taints(node: Object) -> list[str]:
+    """Returns the taints of a node that was not heard of, by their keys."""
+    keys = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    return [taint["key"] for taint in node["spec"].get("taints", []) if taint["key"] in keys]

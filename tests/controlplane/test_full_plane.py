@@ -70,6 +70,51 @@ def test_a_crashed_node_is_noticed_and_comes_back(empty_full_control_plane: Cont
     _wait_ready(plane, 2)
 
 
+def test_a_zone_falls_silent_and_comes_back(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_nodes(zone_nodes(6, zones=2, kwok=True))
+    _wait_ready(plane, 6)
+    cut = plane.cut_zone("zone-1")
+    assert cut == ["node-00001", "node-00003", "node-00005"]
+    plane.await_nodes(cut, "Unknown")
+    plane.await_nodes(plane.zone("zone-0"), "True")
+    assert plane.restore_zone("zone-1") == cut
+    plane.await_nodes(cut, "True")
+
+
+def test_a_drain_takes_all_but_daemons_and_owned_pods_pass(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_nodes([make_node(name, kwok=True) for name in ("a", "b")])
+    _wait_ready(plane, 2)
+    owned = make_pod("owned", nodeName="a", terminationGracePeriodSeconds=0)
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": plane.node("a")["metadata"]["uid"]}
+    owned["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    plane.create_pods([owned, make_pod("bare", nodeName="a"), make_pod("other", nodeName="b")])
+    said = plane.drain("a")
+    assert (
+        "deleting Pods that declare no controller: default/bare" in said
+        or "evicting pod default/owned" in said
+    )
+    assert [pod["metadata"]["name"] for pod in plane.pods("default")] == ["other"]
+    assert plane.node("a")["spec"]["unschedulable"]
+    plane.cordon("a", False)
+    assert "unschedulable" not in plane.node("a")["spec"]
+
+
+def test_what_a_node_owns_goes_with_it(empty_full_control_plane: ControlPlane) -> None:
+    plane = empty_full_control_plane
+    plane.create_nodes([make_node("a", kwok=True)])
+    _wait_ready(plane, 1)
+    owned = make_pod("owned", nodeName="a", terminationGracePeriodSeconds=0)
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": plane.node("a")["metadata"]["uid"]}
+    owned["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    plane.create_pods([owned, make_pod("other", nodeName="a")])
+    plane.delete_node("a")
+    plane.eventually(
+        lambda: "owned" not in [p["metadata"]["name"] for p in plane.pods("default")], "it is gone"
+    )
+
+
 def test_the_peer_binds_its_pods_and_leaves_ours(empty_full_control_plane: ControlPlane) -> None:
     plane = empty_full_control_plane
     plane.create_nodes(zone_nodes(3, kwok=True))

@@ -223,3 +223,13 @@ def test_the_api_server_can_go_away_and_come_back_with_everything(tmp_path: Path
         plane.start_api_server()
         assert plane.pod("kept")["metadata"]["name"] == "kept"
         assert "kept" in plane.kubectl("get", "pods")
+
+
+def test_a_node_is_marked_by_hand(empty_control_plane: ControlPlane) -> None:
+    plane = empty_control_plane
+    plane.create_nodes([make_node("a"), make_node("b")])
+    plane.mark_node("a", "Unknown")
+    plane.await_nodes(["a"], "Unknown", 5)
+    plane.await_nodes(["b"], "True", 5)
+    (condition,) = plane.node("a")["status"]["conditions"]
+    assert condition["lastTransitionTime"] > "2025"
