@@ -94,6 +94,8 @@ CODES: dict[str, Code] = (
         P430="a block that no pod enters",
         P431="a reserve that no heal uses",
         P432="a heal that always holds",
+        P433="a reserve within another one",
+        P434="an improvement of what has no measure",
     )
     | _catalogue(
         Severity.ERROR,

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from grammar import policy
 from grammar.diagnostic import Diagnostic, Note
 from grammar.policy import Trigger
+from grammar.satisfiable import implies, impossible, operands
+
+MOST_COMPARED = 64
+"""Where more reserves stand beside each other, they are not compared pair by pair, so that lint stays quick."""
 
 
 def heal_errors(heals: Sequence[policy.Heal], rules: Sequence[policy.Rule]) -> Iterator[Diagnostic]:
@@ -59,6 +63,8 @@ def healing_warnings(checked: policy.CheckedPolicy, all_known: bool) -> Iterator
                 "each node is a `node` of its own, and all of it is lost with it: "
                 "write `hold when … of zone is lost`, or of another domain of several nodes",
             )
+    yield from _without_measure(checked)
+    yield from _within_others(checked.reserves)
     if not all_known:
         return
     if not any(heal.trigger is Trigger.NODE_LOST for heal in checked.heals):
@@ -82,6 +88,59 @@ def healing_warnings(checked: policy.CheckedPolicy, all_known: bool) -> Iterator
                         "no heal looks at placed pods again",
                         "take it out, or write a `heal`: a pod that is placed for the first time is on no node",
                     )
+
+
+def _without_measure(checked: policy.CheckedPolicy) -> Iterator[Diagnostic]:
+    """Improvements asked of rules that ask for no delay."""
+    known = {rule.name: rule for rule in checked.rules}
+    for heal in checked.heals:
+        rule = known.get(heal.broken or "") if heal.improving else None
+        if rule is not None and not any(_measures(statement) for statement in rule.statements):
+            yield Diagnostic(
+                "P434",
+                f"`improving by {heal.improving:g}%` means nothing for rule `{rule.name}`",
+                heal.span,
+                "delays are better by a share, all else is met or not",
+                "write `move pods` alone, or name a rule that requires a delay",
+                (Note(rule.span, "requires no delay"),),
+            )
+
+
+def _measures(statement: policy.Statement) -> bool:
+    """Whether a delay is part of what it requires."""
+    match statement:
+        case policy.Require():
+            return any(isinstance(operand, policy.Delay) for operand in operands(statement.condition))
+        case policy.ForEachLabel():
+            return any(_measures(inner) for inner in statement.body)
+    return False
+
+
+def _within_others(reserves: Sequence[policy.Reserve]) -> Iterator[Diagnostic]:
+    """Reserves all of whose pods another one covers, for the same losses. Of two that cover the same, the later."""
+    if len(reserves) > MOST_COMPARED:
+        return
+    for index, reserve in enumerate(reserves):
+        if reserve.condition is not None and impossible(reserve.condition):
+            continue
+        for place, other in enumerate(reserves):
+            same = place != index and other.domain == reserve.domain and _covers(other, reserve)
+            if same and (place < index or not _covers(reserve, other)):
+                yield Diagnostic(
+                    "P433",
+                    f"all pods of reserve `{reserve.name}` are covered already",
+                    reserve.span,
+                    "keeps room for them once more",
+                    "take it out, or choose other pods, or another domain",
+                    (Note(other.span, f"reserve `{other.name}` covers them"),),
+                )
+                break
+
+
+def _covers(one: policy.Reserve, other: policy.Reserve) -> bool:
+    if one.condition is None:
+        return True
+    return other.condition is not None and implies(other.condition, one.condition)
 
 
 def _binds(statement: policy.Statement) -> bool:

@@ -237,6 +237,34 @@ WRONG = {
         "reserve x for all pods {\n  survive loss of 1 node\n}\nheal y on node lost for 9 {\n  move pods\n}\n",
         [("P302", 4)],
     ),
+    "two reserves of one pod, for one loss": (
+        f'{LOST}reserve x for pods where pod.name == "a" {{\n  survive loss of 1 node\n}}\n'
+        "reserve y for all pods {\n  survive loss of 1 node\n}\n",
+        [("P433", 4)],
+    ),
+    "the same reserve twice": (
+        f"{LOST}reserve x for all pods {{\n  survive loss of 1 node\n}}\n"
+        "reserve y for all pods {\n  survive loss of 1 node\n}\n",
+        [("P433", 7)],
+    ),
+    "two reserves of one pod, for two losses": (
+        f"{LOST}reserve x for all pods {{\n  survive loss of 1 node\n}}\n"
+        "reserve y for all pods {\n  survive loss of 1 zone\n}\n",
+        [],
+    ),
+    "two reserves that share some pods": (
+        f'{LOST}reserve x for pods where pod.labels has "a" {{\n  survive loss of 1 node\n}}\n'
+        'reserve y for pods where pod.labels has "b" {\n  survive loss of 1 node\n}\n',
+        [],
+    ),
+    "an improvement of what has no measure": (
+        "heal x on broken apart for 1s {\n  move pods improving by 5%\n}\n",
+        [("P434", 1)],
+    ),
+    "an improvement of delays that labels name": (
+        "heal x on broken every for 1s {\n  move pods improving by 5%\n}\n",
+        [],
+    ),
     "a hold of single nodes": (
         "heal x on node lost for 1s {\n  move pods\n  hold when 55% of node is lost\n}\n",
         [("P432", 1)],
