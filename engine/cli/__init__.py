@@ -10,33 +10,23 @@ from typing import Final
 
 import click
 
-from engine.cli.command import misuse
+from engine.cli.command import Group
 
 _COMMANDS: Final = {
     "lint": "check policies before they are mounted",
     "simulate": "place pods on a simulated cluster, with reasons",
     "explain": "why a pod is where it is, or nowhere, node by node",
     "delays": "what is known of round trips: from where, how old, how sure",
+    "reserve": "what is kept for the loss of nodes; `reserve check` proves it",
+    "heal": "what would move now, where to and why",
     "dump": "write what bears on placement in a cluster to a file",
     "run": "schedule the pods of a real cluster",
     "probe": "measure round trips from a node to a few others, and tell them",
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """Imports a subcommand when it is needed, so that none waits for what only another uses."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does it; wrong use ends in a status that is no outcome of a subcommand."""
-        with misuse():
-            return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the same status for a name that is none."""
-        with misuse():
-            return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
         """In the order in which an operator needs them."""

@@ -39,3 +39,19 @@ class Command(click.Command):
         """As click does it, with the other status."""
         with misuse():
             return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """Subcommands whose wrong use ends in `MISUSED`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, with the other status."""
+        with misuse():
+            return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the same status for a name that is none."""
+        with misuse():
+            return super().resolve_command(ctx, args)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
+from engine.cli.asked_world import Asked, asks_world
 from engine.cli.command import Command
 from engine.cli.explain_json import as_json
 from engine.cli.explain_preemption import nomination
-from engine.cli.explain_subject import World, from_cluster, from_files, from_scenario, the_pod
+from engine.cli.explain_subject import World, the_pod
 from engine.cli.explain_text import show, show_node
-from engine.cli.inputs import fail, read_settings
-from engine.cli.parameters import FILE, Duration, Moment
+from engine.cli.inputs import fail
+from engine.cli.parameters import FILE, Duration
 from engine.cli.report import console_for_people, show_notes
 from engine.model.objects import Pod
 from engine.placement.explanation import Explanation, NodeVerdict
 from engine.placement.explanation import explain as explanation_of
 from engine.placement.placer import going
-from engine.settings import Settings
 from engine.suggest import suggestion
 
 NOWHERE: Final = 2
@@ -30,18 +30,7 @@ NOWHERE: Final = 2
 
 @click.command(cls=Command)
 @click.argument("pod", required=False, metavar="[NAMESPACE/]POD")
-@click.option(
-    "--kubeconfig", type=FILE, metavar="FILE", help="Ask a live cluster; the default. It is only read."
-)
-@click.option("--context", metavar="NAME", help="The kubeconfig's context, if not its current one.")
-@click.option(
-    "--cluster",
-    type=FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Ask a dump: what `berth dump` or kubectl get -o json|yaml writes; may be repeated.",
-)
-@click.option("--scenario", type=FILE, metavar="FILE", help="Ask a simulated cluster. See docs/scenario.md.")
+@asks_world
 @click.option(
     "--pod",
     "manifest",
@@ -49,21 +38,11 @@ NOWHERE: Final = 2
     metavar="FILE",
     help="A pod that is in no cluster, or what makes pods.",
 )
-@click.option(
-    "--policies", type=FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
-)
-@click.option(
-    "--delays", type=FILE, multiple=True, metavar="FILE", help="Delay files: a table, or matrix and names."
-)
-@click.option("--settings", type=FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
 @click.option("--node", metavar="NAME", help="One node in depth, with all reasons.")
 @click.option(
     "--all-reasons",
     is_flag=True,
     help="Ask every filter about every node; else the first that refuses.",
-)
-@click.option(
-    "--at", type=Moment(), metavar="TIME", help="When: 90s into a scenario, or a date and time for a dump."
 )
 @click.option(
     "--waited", type=Duration(), metavar="TIME", help="As if it had waited so long, which opens fallbacks."
@@ -80,18 +59,11 @@ NOWHERE: Final = 2
     help="What to print.",
 )
 def explain(
+    cluster: Asked,
     pod: str | None,
-    kubeconfig: Path | None,
-    context: str | None,
-    cluster: tuple[Path, ...],
-    scenario: Path | None,
     manifest: Path | None,
-    policies: tuple[Path, ...],
-    delays: tuple[Path, ...],
-    settings: Path | None,
     node: str | None,
     all_reasons: bool,
-    at: float | datetime | None,
     waited: float | None,
     fail_on: str | None,
     format_: str,
@@ -109,27 +81,14 @@ def explain(
     berth explain --cluster dump.json --pod app.yaml --node edge-7
     berth explain shop/web-3 --scenario demo/edge.scenario.yaml --at 90s
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
-    chosen = read_settings(settings)
-    given = [bool(cluster), scenario is not None, kubeconfig is not None or context is not None]
-    if sum(given) > 1:
-        fail("--kubeconfig, --cluster and --scenario are three clusters; give one of them")
-    if scenario is not None:
-        if isinstance(at, datetime):
-            fail("--at of a scenario is the time since its start, such as 90s")
-        world = from_scenario(scenario, policies, delays, chosen, at)
-    elif cluster:
-        if isinstance(at, float):
-            fail(
-                "--at of a dump is a date and time, such as 2026-01-31T12:00:00Z; durations are for scenarios"
-            )
-        world = from_files(cluster, policies, delays, chosen, at)
-    else:
-        if at is not None:
-            fail("--at is for --scenario and --cluster; a live cluster is asked about now")
-        world = from_cluster(kubeconfig, context, policies, delays, chosen)
+    world = cluster.world()
     outcome = _explained(world, pod, manifest, node, all_reasons, waited)
     explanation, asked, found = outcome
-    notes = [*_about(asked, manifest, chosen), *_promised(world, asked, explanation.nominated), *world.notes]
+    notes = [
+        *_about(asked, manifest, world.schedulers),
+        *_promised(world, asked, explanation.nominated),
+        *world.notes,
+    ]
     if format_ == "json":
         click.echo(json.dumps(as_json(explanation, asked, notes, found), indent=2, ensure_ascii=False))
     else:
@@ -177,7 +136,7 @@ def _waited_ms(pod: Pod, now: float) -> float:
     return max(0.0, now - condition.last_transition_time.timestamp()) * 1000
 
 
-def _about(pod: Pod, manifest: Path | None, settings: Settings) -> list[str]:
+def _about(pod: Pod, manifest: Path | None, schedulers: Sequence[str]) -> list[str]:
     """What else keeps the pod, beside the nodes."""
     notes = []
     if pod.spec.scheduling_gates:
@@ -185,8 +144,8 @@ def _about(pod: Pod, manifest: Path | None, settings: Settings) -> list[str]:
         notes.append(f"it is held back by its scheduling gates, whatever fits: {gates}")
     if pod.metadata.deletion_timestamp is not None:
         notes.append("it is being deleted")
-    if not pod.spec.node_name and pod.spec.scheduler_name not in settings.schedulers:
-        ours = ", ".join(settings.schedulers)
+    if not pod.spec.node_name and pod.spec.scheduler_name not in schedulers:
+        ours = ", ".join(schedulers)
         notes.append(
             f"its schedulerName is {pod.spec.scheduler_name}, so another scheduler places it; Berth serves {ours}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -82,6 +83,52 @@ class Line:
         trace: TracebackType | None,
     ) -> None:
         self._live.stop()
+
+
+class Doing:
+    """One line on what is being worked at, gone at the end; nothing where there is no terminal.
+
+    Args:
+        console: Where.
+        monotonic: Seconds of real time.
+    """
+
+    def __init__(self, console: Console, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._shown = console.is_terminal and not console.is_dumb_terminal
+        self._monotonic = monotonic
+        self._due = -math.inf
+
+    def doing(self, what: str, long: bool = False) -> None:
+        """Say it, unless something was said just now.
+
+        Args:
+            what: The line.
+            long: Whether nothing more will be said for a while, so that this is shown in any case.
+        """
+        now = self._monotonic()
+        if not self._shown or (now < self._due and not long):
+            return
+        self._due = now + _PERIOD
+        if not self._live.is_started:
+            self._live.start()
+        self._live.update(Text(what, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+
+def work() -> Doing:
+    """What fits standard error."""
+    return Doing(Console(stderr=True, force_terminal=sys.stderr.isatty(), highlight=False))
 
 
 def progress() -> Line | Silence:

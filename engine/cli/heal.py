@@ -1,0 +1,87 @@
+"""``berth heal --plan``: what would move now, where to and why. Nothing is moved."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from engine.cli.asked_world import Asked, asks_world
+from engine.cli.command import MISUSED, Command, fail
+from engine.cli.heal_report import as_json, show
+from engine.cli.heal_view import HealView, look
+from engine.cli.inputs import read_settings
+from engine.cli.progress import work
+from engine.cli.report import console_for_people, show_notes
+from engine.cli.reserve_view import strangers
+
+
+@click.command(cls=Command)
+@asks_world
+@click.option("--plan", is_flag=True, help="Show the plan; needed, since there is nothing else to ask for.")
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Only what is due already, by what the cluster itself says of how long it has lasted.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
+def heal(asked: Asked, plan: bool, now: bool, format_: str) -> None:
+    """Show what the heals of the policies would move: each pod, from where to where, how, by which rule, and why.
+
+    Nothing is carried out: that is what `berth run` does. The cluster says since when a node has been silent and a pod
+    waiting, but not since when a rule is broken or a node cordoned. So the plan is what would move if all stays as it
+    is until the durations of the rules are over, and each move says when it would be due; --now shows only what is due
+    at this moment.
+
+    Ends with 0; with 3 where something that was given cannot be used; with 1 where the command was called wrongly or
+    the cluster does not answer.
+
+    \b
+    berth heal --plan --policies policies --delays delays.csv
+    berth heal --plan --cluster dump.json --policies policies --now --format json
+    """  # noqa: D301  (click's mark for text that is not to be wrapped)
+    if not plan:
+        fail("say --plan: `berth run` alone carries moves out, and this shows them", MISUSED)
+    world = asked.world()
+    with work() as doing:
+        view = look(world, now, doing)
+    reserves = [rule for rule, _ in world.placer.reserves]
+    notes = [*_assumed(view, asked), *strangers(world.cache, reserves), *world.notes]
+    if format_ == "json":
+        click.echo(json.dumps(as_json(view, notes), indent=2, ensure_ascii=False))
+        return
+    console = console_for_people()
+    show(console, view)
+    if notes:
+        console.print()
+    show_notes(console, notes)
+
+
+def _assumed(view: HealView, asked: Asked) -> list[str]:
+    """What the plan rests on that nobody told."""
+    notes = []
+    if any(one.due_s > 0 for one in view.moves):
+        notes.append(
+            "since when a rule is broken, or a node cordoned or gone, the cluster does not say: it counts from now "
+            "here, and a Berth that runs may have counted for longer"
+        )
+        if len({one.due_s for one in view.moves}) > 1:
+            notes.append("moves of a later time are planned as if those before them had not been made")
+    if any(one.move.backup for one in view.moves):
+        notes.append(
+            "which place is kept for whom is planned anew here; a Berth that runs may have it elsewhere"
+        )
+    if any(one.moves is not None for one in view.heals) and view.moves:
+        notes.append(
+            "moves that a running Berth has made already use up the rates of the rules, unknown here"
+        )
+    if view.heals and read_settings(asked.settings).delays.source == "probe":
+        notes.append("whether a silent node is still reached by another is known to a running Berth only")
+    return notes
