@@ -121,6 +121,7 @@ class Drift:
         draft.trial.back_to(mark)
         if opens is not None:
             draft.later(draft.now + opens / 1000)
+        draft.later(draft.situation.pace.back_at(pod, draft.now))
         draft.stay(pod, heal, reason, f"{why}, and {because}")
 
 

@@ -65,6 +65,11 @@ class Pace:
         nodes = self._left.get((pod.shape.namespace, pod.workload), {})
         return sorted(node for node, until in nodes.items() if until > now)
 
+    def back_at(self, pod: PlacedPod, now: float) -> float | None:
+        """When the first of those nodes may have the workload again, seconds since the epoch; None where none is."""
+        nodes = self._left.get((pod.shape.namespace, pod.workload), {})
+        return min((until for until in nodes.values() if until > now), default=None)
+
     def _within(self, heal: Heal, now: float) -> Iterator[float]:
         since = now - (heal.per_ms or 0.0) / 1000
         return (one for one in self._times.get(heal, ()) if one > since)

@@ -162,12 +162,21 @@ class RoomFor:
             if one.slot == slot
             and draft.movable(one)
             and isinstance(way_out(one, self._heal), Way)
-            and not _young(one, draft.now)
-            and not draft.situation.pace.left(one, draft.now)
+            and not self._lately(one)
             and not draft.protected([one])
         ]
         pods.sort(key=lambda one: (one.shape.priority, one.requests.get("memory", 0), one.key))
         return pods
+
+    def _lately(self, pod: PlacedPod) -> bool:
+        """Whether the pod came to its node, or its workload was moved, so lately that it is left in peace."""
+        draft = self._draft
+        start = pod.pod.status.start_time or pod.pod.metadata.creation_timestamp
+        until = [] if start is None else [start.timestamp() + _YOUNG_S]
+        until += [one for one in (draft.situation.pace.back_at(pod, draft.now),) if one is not None]
+        last = max(until, default=0.0)
+        draft.later(last)
+        return last > draft.now
 
     def _rank(self, pods: Sequence[PlacedPod], slot: int) -> tuple[object, ...]:
         return (
@@ -241,11 +250,6 @@ class RoomFor:
             return False
         trial.put(copy, chosen.slot)
         return True
-
-
-def _young(pod: PlacedPod, now: float) -> bool:
-    start = pod.pod.status.start_time or pod.pod.metadata.creation_timestamp
-    return start is not None and now - start.timestamp() < _YOUNG_S
 
 
 def _held(pod: PlacedPod, resource: str) -> int:

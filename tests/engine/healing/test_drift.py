@@ -129,7 +129,9 @@ def test_a_workload_does_not_go_back_where_it_came_from() -> None:
     made.cache.put_pod(a_pod("p", move.target, delay_src="10"))
     measured(made, n1=1.0, n2=32.0, n3=40.0)
     made.plan(NOW + 20, pace=pace)
-    assert told(made.plan(NOW + 40, pace=pace)) == ["p: stays on n2, nowhere"]
+    stays = made.plan(NOW + 40, pace=pace)
+    assert told(stays) == ["p: stays on n2, nowhere"]
+    assert stays.due == NOW + 300
     assert told(made.plan(NOW + 301, pace=pace)) == ["p: n2 -> n1 evict"]
 
 
