@@ -33,7 +33,7 @@ def show(console: Console, view: HealView) -> None:
     later = len(view.moves) - len(now)
     line = Text(f"{many(len(now), 'pod') if now else 'no pod'} would move now", style="bold")
     if later:
-        line.append(f", and {later:,} more once what is wrong has lasted")
+        line.append(f", {'and' if now else 'but'} {later:,} once what is wrong has lasted")
     if view.stays:
         line.append(f"; {_stay(len({one.pod for one in view.stays}))} where {_they(view.stays)}")
     hanging(console, Text(), line)

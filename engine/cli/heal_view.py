@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from engine.cli.explain_subject import World
 from engine.cli.progress import Doing
@@ -15,6 +16,9 @@ from engine.model.placeholder import FOR_ONE, holds_for
 from engine.scheduler.telling import unschedulable_since
 from engine.state.pods import PlacedPod
 from grammar.policy import Heal
+
+_LOOKS: Final = 12
+"""Times at which it is asked what has fallen due; the last of them is when all durations are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +71,21 @@ def look(world: World, only_now: bool, doing: Doing) -> HealView:
     heals = world.placer.plan.policy.heals
     situation = _situation(world, backups(plans(world, doing)))
     planner = Planner(world.cache, world.placer, heals)
-    times = [] if only_now else sorted({world.now + heal.after_ms / 1000 for heal in heals} - {world.now})
+    ahead = 0.0 if only_now else max((heal.after_ms / 1000 for heal in heals), default=0.0)
     doing.doing(f"planning moves by {len(heals)} rules", long=True)
     plan = planner.plan(world.now, situation)
     moves = {one.pod: PlannedMove(one, 0.0) for one in plan.moves}
-    for time in times:
-        if plan.due is None or time < plan.due:
-            continue
+    for number in range(_LOOKS):
+        if plan.due is None or plan.due > world.now + ahead:
+            break
+        time = plan.due if number < _LOOKS - 1 else world.now + ahead
         plan = planner.plan(time, situation)
         for one in plan.moves:
             moves.setdefault(one.pod, PlannedMove(one, time - world.now))
     return HealView(
         heals,
         world.now,
-        times[-1] - world.now if times else 0.0,
+        ahead,
         tuple(moves.values()),
         tuple(one for one in plan.stays if one.pod not in moves),
         plan.held,

@@ -111,11 +111,15 @@ def _verdict(console: Console, proof: Proof, verdict: Verdict) -> None:
         if verdict is Verdict.UNKNOWN:
             head += f" in {report.steps:,} tries; --steps looks longer"
         hanging(console, Text("    "), Text(head))
-        for reason, names in list(_reasons(report).items())[:_PODS]:
+        reasons = list(_reasons(report).items())
+        for reason, names in reasons[:_PODS]:
             told = ", ".join(names[:_PODS]) + (
                 f" and {len(names) - _PODS} more" if len(names) > _PODS else ""
             )
             hanging(console, Text("      "), Text.assemble((told, "bold"), f": {reason}"))
+        if len(reasons) > _PODS:
+            rest = sum(len(names) for _, names in reasons[_PODS:])
+            console.print(f"      and {rest:,} more for {len(reasons) - _PODS} other reasons")
     if len(found) > _LOSSES:
         console.print(f"    and {len(found) - _LOSSES:,} more losses; --format json has all")
 

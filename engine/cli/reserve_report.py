@@ -134,7 +134,7 @@ def _worst(rule: Reserve, node: KeptOn) -> str:
 def _uncovered(console: Console, pods: Sequence[Uncovered]) -> None:
     by_reason: dict[str, list[Uncovered]] = {}
     for one in pods:
-        by_reason.setdefault(one.why, []).append(one)
+        by_reason.setdefault(_alike(one), []).append(one)
     groups = sorted(by_reason.items(), key=lambda each: (-len(each[1]), each[0]))
     named = len(pods) if len(pods) <= _FEW else _NAMED
     for why, alike in groups[:_REASONS]:
@@ -147,6 +147,16 @@ def _uncovered(console: Console, pods: Sequence[Uncovered]) -> None:
         console.print(
             f"  and {rest:,} more for {len(groups) - _REASONS} other reasons; --format json has all"
         )
+
+
+def _alike(one: Uncovered) -> str:
+    """Why, in words that are the same for all pods whose delay counts from the node that they are on."""
+    own = f" nodes are available: {one.node} is not ready, so no delay can be measured from it."
+    return (
+        "its delay counts from its own node, and cannot be measured once that is lost"
+        if one.why.endswith(own)
+        else one.why
+    )
 
 
 # What the proof's report says in the same words
