@@ -7,15 +7,17 @@ have 4…8 GiB. Three pods a node of 0.5…3 GiB, two thirds of them with one li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.compile import compile_policy
 from engine.compile.plan import Plan
-from engine.delay.map import DelayMap
+from engine.delay.map import DelayMap, Rows, digest
 from engine.model.objects import Node, Pod
 from engine.placement import Placer
 from engine.state.cache import Cache
@@ -51,15 +53,59 @@ def plan() -> Plan:
     return compile_policy(result.policy)
 
 
-def delays(rng: np.random.Generator, size: int, cloud: int) -> tuple[np.ndarray, np.ndarray]:
-    """The matrix, and the points."""
-    points = rng.uniform((0, 0), (4000, 2500), (size, 2))
-    access = rng.uniform(0.5, 6, size)
-    access[:cloud] = rng.uniform(0.3, 1, cloud)
-    matrix = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)) / 100 * 1.5
-    matrix = np.round(matrix + access[:, None] + access[None])
-    np.fill_diagonal(matrix, 0)
-    return matrix, points
+@dataclass(frozen=True)
+class Geography(Rows):
+    """Where the nodes are. Delays are worked out row by row: of 10,000 nodes they would be 800 MB.
+
+    Attributes:
+        names: The nodes; those of the cloud come first.
+        cloud: How many those are.
+        points: Shape (nodes, 2), kilometres.
+        access: Shape (nodes,), milliseconds.
+        slower: Shape (nodes,), milliseconds more to and from each than at first.
+    """
+
+    names: tuple[str, ...]
+    cloud: int
+    points: NDArray[np.float64]
+    access: NDArray[np.float64]
+    slower: NDArray[np.float64]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, size: int) -> Geography:
+        """One of so many nodes, 30% of them a cloud."""
+        cloud = round(0.3 * size)
+        names = [f"cloud-{number}" for number in range(cloud)]
+        names += [f"edge-{number}" for number in range(size - cloud)]
+        points = rng.uniform((0, 0), (4000, 2500), (size, 2))
+        access = rng.uniform(0.5, 6, size)
+        access[:cloud] = rng.uniform(0.3, 1, cloud)
+        return cls(tuple(names), cloud, points, access, np.zeros(size))
+
+    @property
+    def edges(self) -> list[str]:
+        return list(self.names[self.cloud :])
+
+    def row(self, origin: int) -> NDArray[np.float64]:
+        distance = np.hypot(*(self.points - self.points[origin]).T)
+        row: NDArray[np.float64] = np.round(distance / 100 * 1.5 + self.access + self.access[origin])
+        row += self.slower + self.slower[origin]
+        row[origin] = 0
+        row.flags.writeable = False
+        return row
+
+    def cell(self, origin: int, target: int) -> float:
+        return float(self.row(origin)[target])
+
+    def measured(self) -> NDArray[np.bool_]:
+        return np.ones(len(self.names), dtype=np.bool_)
+
+    def matrix(self) -> NDArray[np.float64]:
+        return np.stack([self.row(origin) for origin in range(len(self.names))])
+
+    def delays(self) -> DelayMap:
+        parts = (self.points, self.access, self.slower)
+        return DelayMap(self.names, self, digest(self.names, *parts))
 
 
 def edge_world(size: int, seed: int, zones: int = 0) -> EdgeWorld:
@@ -71,21 +117,14 @@ def edge_world(size: int, seed: int, zones: int = 0) -> EdgeWorld:
         zones: Vertical stripes of the map that are zones, 0 for none.
     """
     rng = np.random.default_rng((size, seed))
-    cloud = round(0.3 * size)
-    names = [f"cloud-{number}" for number in range(cloud)] + [
-        f"edge-{number}" for number in range(size - cloud)
-    ]
-    matrix, points = delays(rng, size, cloud)
+    geography = Geography.random(rng, size)
     store = Cache()
-    for number, name in enumerate(names):
-        low, high = (16, 32) if number < cloud else (4, 8)
-        store.put_node(
-            made_node(name, int(rng.integers(low * 1024, high * 1024 + 1)), number < cloud, points, zones)
-        )
-    placer = Placer(store, plan(), DelayMap.from_matrix(names, matrix), seed)
+    for made in made_nodes(rng, geography, zones):
+        store.put_node(made)
+    placer = Placer(store, plan(), geography.delays(), seed)
     unplaced: list[str] = []
     for number in range(3 * size):
-        placed = store.put_pod(made_pod(rng, f"pod-{number}", names[cloud:]))
+        placed = store.put_pod(made_pod(rng, f"pod-{number}", geography.edges))
         decision = placer.place(placed, NOW)
         if decision.node is None:
             unplaced.append(placed.key.name)
@@ -94,7 +133,15 @@ def edge_world(size: int, seed: int, zones: int = 0) -> EdgeWorld:
     return EdgeWorld(store, placer, unplaced)
 
 
-def made_node(name: str, mebibytes: int, cloud: bool, points: np.ndarray, zones: int) -> Node:
+def made_nodes(rng: np.random.Generator, geography: Geography, zones: int = 0) -> Iterator[Node]:
+    """The nodes of a geography."""
+    for number, name in enumerate(geography.names):
+        in_cloud = number < geography.cloud
+        low, high = (16, 32) if in_cloud else (4, 8)
+        yield made_node(name, int(rng.integers(low * 1024, high * 1024 + 1)), in_cloud, zones)
+
+
+def made_node(name: str, mebibytes: int, cloud: bool, zones: int) -> Node:
     labels = {"kubernetes.io/role": "cloud" if cloud else "edge"}
     if zones:
         labels[ZONE] = f"z{hash_of(name) % zones}"
