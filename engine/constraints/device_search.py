@@ -130,6 +130,30 @@ def search(
     return _Search(claims, constraints, devices, patience or Patience()).run()
 
 
+def available(name: str, asked: DeviceRequirements, pools: Pools, devices: Devices) -> tuple[int, int]:
+    """How many devices a request means, and how many of those can be given to it: for whoever explains.
+
+    Raises:
+        SearchError: There is no telling which it means.
+    """
+    expressions = _expressions(name, asked, devices)
+    meant = [
+        device
+        for pool in pools
+        if not pool.trouble
+        for device in pool.devices
+        if _selected(device, expressions)
+    ]
+    shares = asked.capacity is not None
+    free = [
+        device
+        for device in meant
+        if _free(device, asked, devices)
+        and not ((device.shared or shares) and _share(device, asked, devices) is None)
+    ]
+    return len(meant), len(free)
+
+
 def _parts(position: int, claim: WantedDevices, pools: Pools, devices: Devices) -> list[Part]:
     """The ways to fulfil a request that are not out of the question."""
     request = (claim.asked.requests or ())[position]

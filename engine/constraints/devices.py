@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from engine.constraints.device_allocation import allocations
 from engine.constraints.device_conditions import has_conditions
 from engine.constraints.device_demand import DeviceDemand, Terms, WantedDevices, claims_in, preference
-from engine.constraints.device_pools import DevicePools
+from engine.constraints.device_pools import DevicePools, Pools
 from engine.constraints.device_search import Patience, SearchError, Solution, search
+from engine.constraints.device_telling import not_to_be_had, out_of_reach
 from engine.constraints.nodes import term_matches
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
+from engine.constraints.telling import Value
 from engine.model.device_uses import DeviceBindings, DeviceUse
 from engine.model.devices import Allocation
 from engine.model.objects import PodKey
 from engine.state.cache import Cache
 from engine.state.labels import Where
+from engine.state.pods import PlacedPod
 
 _KEPT: Final = 256
 """Combinations of claims of which the answers are kept."""
@@ -85,6 +88,11 @@ class DeviceMatching:
         answers.taken = taken.version
         answers.shared = self._devices.shared_taken_version
         return answers
+
+    def seen(self, slot: int) -> Pools:
+        """The pools that a node sees."""
+        self._refresh_pools()
+        return self._pools.of(slot)
 
     def solution(self, wanted: Wanted, slot: int) -> Solution | None:
         """The devices that claims get on a node."""
@@ -156,6 +164,7 @@ class DynamicResources:
         self._demand = demand
         self._matching = matching
         self._columns = cache.columns
+        self._devices = cache.devices
 
     def passes(self, where: Where) -> Mask:
         """True where all claims are satisfied."""
@@ -178,6 +187,13 @@ class DynamicResources:
         if len(refused) > found.total():
             found["resourceclaim not available on the node"] = len(refused) - found.total()
         return found
+
+    def values_of(self, slot: int, pod: PlacedPod) -> tuple[Value, ...]:
+        """The claims whose devices are elsewhere, else the requests that the node cannot fulfil."""
+        lacking = self._demand.wanted and self._matching.find(self._demand.wanted).preferred[slot] == _NO
+        if lacking:
+            return tuple(not_to_be_had(self._devices, pod.devices, self._matching.seen(slot)))
+        return tuple(out_of_reach(self._devices, self._columns, pod.devices, slot))
 
     def elsewhere(self, terms: Terms, slots: Slots) -> bool:
         """Whether a claim keeps the pod off some of the slots by where its devices are."""

@@ -67,6 +67,7 @@ class VolumeMatching:
     """
 
     def __init__(self, cache: Cache) -> None:
+        self._cache = cache
         self._columns = cache.columns
         self._volumes = cache.volumes
         self._reach: dict[object, Slots] = {}
@@ -76,6 +77,11 @@ class VolumeMatching:
         self._room: dict[tuple[str, int], Mask] = {}
         self._pools = VolumePools(cache.columns, cache.volumes, self.reached)
         self._last: tuple[Demand, tuple[int, int, int], Findings] | None = None
+
+    @property
+    def cache(self) -> Cache:
+        """The nodes and the storage."""
+        return self._cache
 
     def find(self, demand: Demand) -> Findings:
         """Where the demand can be met, and by what."""
@@ -210,7 +216,7 @@ class VolumeMatching:
                 )
                 if most is None or size_of(most) < one.size or capacity.node_topology is None:
                     continue
-                mask[self._selected(selector_of(capacity.node_topology))] = True
+                mask[self.selected(selector_of(capacity.node_topology))] = True
             if len(self._room) >= _KINDS:
                 self._room.clear()
             self._room[key] = mask
@@ -228,7 +234,7 @@ class VolumeMatching:
             slots = self._keep(terms, mask)
         return slots
 
-    def _selected(self, selector: Selector) -> Slots:
+    def selected(self, selector: Selector) -> Slots:
         """The slots whose labels a selector selects."""
         slots = self._reach.get(selector)
         if slots is None:

@@ -10,8 +10,10 @@ from collections import Counter
 import numpy as np
 
 from engine.constraints.protocol import Depends, Filter, Mask, Slots
+from engine.constraints.telling import Value
 from engine.constraints.volume_demand import ZONE_LABELS, Demand, wanting
 from engine.constraints.volume_matching import VolumeMatching
+from engine.constraints.volume_telling import VolumeRoom, in_use, not_to_be_had, out_of_zone, over_limit
 from engine.model.shape import Disk, Shape
 from engine.model.storage import (
     ClaimName,
@@ -22,6 +24,7 @@ from engine.model.storage import (
 )
 from engine.state.cache import Cache
 from engine.state.labels import Where
+from engine.state.pods import PlacedPod
 
 
 class VolumeRestrictions:
@@ -54,6 +57,10 @@ class VolumeRestrictions:
             ] = len(refused) - disks
         return reasons
 
+    def values_of(self, slot: int, pod: PlacedPod) -> tuple[Value, ...]:  # noqa: ARG002  (the protocol's)
+        """What is in use."""
+        return tuple(in_use(self._volumes, self._disks, self._alone, slot))
+
     def _in_use(self) -> bool:
         return any(self._volumes.used(claim) for claim in self._alone)
 
@@ -76,6 +83,7 @@ class NodeVolumeLimits:
     def __init__(self, demand: Demand, cache: Cache) -> None:
         self._mounted = demand.mounted
         self._columns = cache.columns
+        self._volumes = cache.volumes
         self._attachments = cache.volumes.attachments
 
     def passes(self, where: Where) -> Mask:
@@ -96,6 +104,10 @@ class NodeVolumeLimits:
         """One sentence for all."""
         return Counter({"node(s) exceed max volume count": len(refused)})
 
+    def values_of(self, slot: int, pod: PlacedPod) -> tuple[Value, ...]:  # noqa: ARG002  (the protocol's)
+        """The drivers of which there would be too many."""
+        return tuple(over_limit(self._volumes, self._mounted, slot))
+
 
 class VolumeBinding:
     """Keeps a pod to the nodes that reach its volumes, and where those that it lacks can be found or made."""
@@ -107,6 +119,7 @@ class VolumeBinding:
     def __init__(self, demand: Demand, matching: VolumeMatching) -> None:
         self._demand = demand
         self._matching = matching
+        self._room: VolumeRoom | None = None
 
     def passes(self, where: Where) -> Mask:
         """True where every claim has, or can get, its volume."""
@@ -125,6 +138,12 @@ class VolumeBinding:
         counts = {sentence: int(np.count_nonzero(mask[refused])) for sentence, mask in sentences.items()}
         return Counter({sentence: count for sentence, count in counts.items() if count})
 
+    def values_of(self, slot: int, pod: PlacedPod) -> tuple[Value, ...]:
+        """The claims whose volumes are elsewhere, and those that get none there."""
+        if self._room is None:
+            self._room = VolumeRoom(self._matching)
+        return tuple(not_to_be_had(self._room, pod.claims, self._demand, slot))
+
 
 class VolumeZone:
     """Keeps a pod to the zones and regions of its volumes, as their labels say; a node that says none is in all."""
@@ -136,6 +155,7 @@ class VolumeZone:
     def __init__(self, demand: Demand, cache: Cache) -> None:
         self._places = demand.places
         self._columns = cache.columns
+        self._volumes = cache.volumes
 
     def passes(self, where: Where) -> Mask:
         """True where every label agrees."""
@@ -156,6 +176,10 @@ class VolumeZone:
     def reasons(self, refused: Slots) -> Counter[str]:
         """One sentence for all."""
         return Counter({"node(s) had no available volume zone": len(refused)})
+
+    def values_of(self, slot: int, pod: PlacedPod) -> tuple[Value, ...]:
+        """The volumes that are elsewhere."""
+        return tuple(out_of_zone(self._volumes, self._columns, pod.claims, slot))
 
 
 def volume_filters(

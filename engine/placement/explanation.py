@@ -13,7 +13,8 @@ import numpy as np
 
 from engine.compile.requirements import Requirements, Stage
 from engine.constraints.protocol import Filter, GlobalFilter, Mask, Slots
-from engine.constraints.telling import Telling
+from engine.constraints.telling import Telling, Value
+from engine.constraints.telling_claims import TellingOfPod
 from engine.placement.decision import Decision
 from engine.placement.explanation_parts import (
     Explanation,
@@ -86,11 +87,11 @@ def explain(
         choice = chosen(columns, requirements, evaluation, decision, nominated)
         sources = [Source.of(constraint) for constraint in filters]
         requires = tuple(sources)
-        refused = _refused(columns, filters, sources, verdicts, all_reasons)
+        refused = _refused(columns, filters, sources, verdicts, all_reasons, pod)
         nodes = [*_fitting(columns, requirements, choice), *refused]
         groups = _groups(refused)
         if decision.node is None:
-            helps = _helps(columns, filters, sources, verdicts)
+            helps = _helps(columns, filters, sources, verdicts, pod)
     else:
         nodes = [NodeVerdict(name, fits=False) for name in sorted(columns.node_names())]
     return Explanation(
@@ -140,24 +141,26 @@ def _refused(
     sources: Sequence[Source],
     verdicts: Sequence[Mask],
     all_reasons: bool,
+    pod: PlacedPod,
 ) -> list[NodeVerdict]:
     """The nodes that don't fit, by name."""
     alive = columns.alive[columns.everywhere]
     by_slot: dict[int, list[NodeRefusal]] = {}
     for constraint, source, passes in zip(filters, sources, verdicts, strict=True):
-        telling = constraint if isinstance(constraint, Telling) else None
         for slot in np.flatnonzero(alive & ~passes).tolist():
             refusals = by_slot.setdefault(slot, [])
             if all_reasons or not refusals:
-                refusals.append(_refusal(constraint, telling, source, slot))
+                refusals.append(_refusal(constraint, source, slot, pod))
     named = sorted((columns.names[slot], refusals) for slot, refusals in by_slot.items())
     return [NodeVerdict(name, fits=False, refusals=tuple(refusals)) for name, refusals in named]
 
 
-def _refusal(
-    constraint: Filter | GlobalFilter, telling: Telling | None, source: Source, slot: int
-) -> NodeRefusal:
-    values = telling.values(slot) if telling is not None else ()
+def _refusal(constraint: Filter | GlobalFilter, source: Source, slot: int, pod: PlacedPod) -> NodeRefusal:
+    values: tuple[Value, ...] = ()
+    if isinstance(constraint, Telling):
+        values = constraint.values(slot)
+    elif isinstance(constraint, TellingOfPod):
+        values = constraint.values_of(slot, pod)
     sentences = (_bare(sentence) for sentence in constraint.reasons(np.array([slot])))
     return NodeRefusal(source, ", ".join(sentences), values)
 
@@ -184,7 +187,11 @@ def _groups(refused: Sequence[NodeVerdict]) -> tuple[RefusalGroup, ...]:
 
 
 def _helps(
-    columns: Columns, filters: Filters, sources: Sequence[Source], verdicts: Sequence[Mask]
+    columns: Columns,
+    filters: Filters,
+    sources: Sequence[Source],
+    verdicts: Sequence[Mask],
+    pod: PlacedPod,
 ) -> tuple[Help, ...]:
     """For each filter the nodes that no other refuses."""
     alive = columns.alive[columns.everywhere]
@@ -194,10 +201,7 @@ def _helps(
         alone: Slots = np.flatnonzero(alive & ~passes & (refusing == 1))
         if not len(alone):
             continue
-        telling = constraint if isinstance(constraint, Telling) else None
-        refusals = [
-            (_refusal(constraint, telling, source, slot), columns.names[slot]) for slot in alone.tolist()
-        ]
+        refusals = [(_refusal(constraint, source, slot, pod), columns.names[slot]) for slot in alone.tolist()]
         nearest, name = min(refusals, key=lambda one: (one[0].gap, one[1]))
         helps.append(Help(source, nearest.reason, len(alone), name, nearest.values))
     return tuple(sorted(helps, key=lambda one: -one.nodes))

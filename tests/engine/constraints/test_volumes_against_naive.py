@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from engine.constraints.telling_claims import TellingOfPod
 from engine.model.objects import LabelSelector, Node, Pod, PodKey
 from engine.model.storage import SELECTED_NODE, ObjectReference, StorageObject, VolumeBindings
 from tests.engine import build
@@ -285,6 +286,13 @@ def compare(
         refused = naive.refusals(storage, there, pod, node)
         expected[name] = refused[0] if refused else None
     assert got == expected
+    placed = bench.cache.put_pod(pod)
+    for constraint, slots in decision.refusals.by_filter():
+        if constraint.name in PLUGINS:
+            assert isinstance(constraint, TellingOfPod)
+            for slot in slots.tolist():
+                assert constraint.values_of(slot, placed), f"{constraint.name} does not tell why"
+    bench.cache.remove_pod(pod.key)
     if decision.node is not None:
         chosen = naive.match(storage, pod, known[decision.node])
         bindings = decision.volumes
