@@ -39,8 +39,9 @@ class Options:
 
     Attributes:
         controllers: run kube-controller-manager: Deployments make pods, dead nodes are noticed, namespaces get their
-            service account. Without it the admission plugins ServiceAccount and TaintNodesByCondition are off, as
-            nobody would make the account or take the not-ready taint from a node.
+            service account. Without it the admission plugins ServiceAccount, TaintNodesByCondition and
+            StorageObjectInUseProtection are off, as nobody would make the account, take the not-ready taint from a
+            node, or let a volume go that is deleted.
         kwok: run KWOK, which plays the kubelet of nodes made with ``kwok=True``.
         scheduler: run kube-scheduler under its usual name.
         eviction_seconds: how long pods tolerate a node that is not ready or unreachable, unless they say.
@@ -232,7 +233,8 @@ class ControlPlane(Cluster):
 
     def _start_api_server(self) -> None:
         certificates = self.folder / "certificates"
-        disabled = [] if self.options.controllers else ["ServiceAccount", "TaintNodesByCondition"]
+        uncontrolled = ["ServiceAccount", "TaintNodesByCondition", "StorageObjectInUseProtection"]
+        disabled = [] if self.options.controllers else uncontrolled
         eviction = self.options.eviction_seconds
 
         def start() -> None:

@@ -41,6 +41,9 @@ from engine.model.objects import (
     TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 )
+from tests.controlplane.api import Object
+from tests.integration.generated_devices import Devices
+from tests.integration.generated_storage import Storage
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
@@ -63,6 +66,18 @@ class Generated:
     running: list[Pod] = field(default_factory=list)
     leaving: set[str] = field(default_factory=set)
     pending: list[Pod] = field(default_factory=list)
+    storage: Storage = field(init=False)
+    devices: Devices = field(init=False)
+    more: dict[str, Object] = field(default_factory=dict)
+    """What the specs of pods have besides, by the pod's name: their volumes and claims."""
+    claims: bool = True
+    """Whether anything is there that pods could claim."""
+
+    def collections(self) -> set[str]:
+        """Where volumes, claims and devices are made."""
+        own = [item for items in self.storage.to_own.values() for item in items]
+        own += [item for items in self.devices.to_own.values() for item in items.values()]
+        return {item.path for item in (*self.storage.made, *self.devices.made, *own)}
 
 
 def generate(seed: int) -> Generated:
@@ -89,7 +104,42 @@ def generate(seed: int) -> Generated:
     cluster.pending = [
         pod(random, f"new-{seed}-{number}", 0.8, names) for number in range(random.randint(3, 7))
     ]
+    add_claims(Random(f"claims {seed}"), cluster)
     return cluster
+
+
+def add_claims(random: Random, cluster: Generated) -> None:
+    """Storage and devices, for some of the pods there are, and for more that ask for little else."""
+    seed, names = cluster.seed, [node.name for node in cluster.nodes]
+    storage = cluster.storage = Storage(random, seed, cluster.nodes)
+    devices = cluster.devices = Devices(random, seed, cluster.nodes)
+    cluster.more = {one.metadata.name: {} for one in (*cluster.running, *cluster.pending)}
+    cluster.claims = random.random() < 0.8
+    if not cluster.claims:
+        return
+    storage.surroundings()
+    devices.surroundings()
+    for old in cluster.running:
+        volumes = storage.for_running(old.metadata.namespace, old.spec.node_name)
+        cluster.more[old.metadata.name] = {"volumes": volumes} if volumes else {}
+    rich = len(cluster.pending)
+    cluster.pending += [modest(pod(random, f"own-{seed}-{number}", 0.12, names)) for number in range(3)]
+    for number, asked in enumerate(cluster.pending):
+        more = cluster.more.setdefault(asked.metadata.name, {})
+        (wants,) = random.choices(
+            ("nothing", "volumes", "devices", "both"), (6, 1, 1, 0) if number < rich else (0, 10, 9, 1)
+        )
+        name, space = asked.metadata.name, asked.metadata.namespace
+        if wants in ("volumes", "both"):
+            more["volumes"] = storage.for_pending(name, space)
+        if wants in ("devices", "both"):
+            more["resourceClaims"] = devices.for_pending(name, space, number == len(cluster.pending) - 1)
+
+
+def modest(made: Pod) -> Pod:
+    """The pod without requests, so that its claims decide."""
+    containers = tuple(replace(one, resources=None) for one in made.spec.containers or ())
+    return replace(made, spec=replace(made.spec, containers=containers, init_containers=None))
 
 
 def node(random: Random, name: str) -> Node:

@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from random import Random
 from typing import Any
 
@@ -43,7 +44,8 @@ def peer(control_plane: ControlPlane) -> Iterator[Peer]:
             "/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": name}, "value": value}
         )
     control_plane.start_scheduler()
-    yield Peer(control_plane)
+    with closing(Peer(control_plane)) as peer:
+        yield peer
     control_plane.stop_scheduler()
     control_plane.reset()
 
