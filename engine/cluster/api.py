@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from engine.clock import Clock
+from engine.clock import Clock, SystemClock, utc
 from engine.cluster import wire
 from engine.cluster.configuration import find_credentials
 from engine.cluster.errors import ApiError, Expired, Unreachable, other_value
@@ -83,10 +83,12 @@ class ApiCluster:
     Args:
         transport: The way to the server.
         instance: Which of several Berths this is, in events.
+        clock: Says when devices are given.
     """
 
-    def __init__(self, transport: Transport, instance: str = "") -> None:
+    def __init__(self, transport: Transport, instance: str = "", clock: Clock | None = None) -> None:
         self._transport = transport
+        self._clock = clock or SystemClock()
         self._instance = (instance or f"berth-{socket.gethostname()}")[:128]
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
@@ -285,7 +287,7 @@ class ApiCluster:
         if allocation is not None:
             body = wire.protection_patch(claim)
             claim = wire.decode_resource_claim(self._patch(path, body, "resource claim").body)
-        body = wire.reservation_patch(claim, pod, allocation)
+        body = wire.reservation_patch(claim, pod, allocation, utc(self._clock.now()))
         return wire.decode_resource_claim(self._patch(f"{path}/status", body, "resource claim").body)
 
     def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
@@ -376,11 +378,11 @@ def connect(kubeconfig: Path | None, context: str | None = None, clock: Clock | 
     Args:
         kubeconfig: The file; None looks at ``$KUBECONFIG``, ``~/.kube/config`` and the pod's service account.
         context: A context's name, None for the current one.
-        clock: For renewing credentials and forgetting idle connections.
+        clock: For renewing credentials, forgetting idle connections, and saying when devices are given.
 
     Raises:
         ConfigurationError: Names the file, the field and the remedy.
     """
     credentials = find_credentials(kubeconfig, context, clock)
     instance = f"berth-{os.environ.get('HOSTNAME') or socket.gethostname()}-{random.getrandbits(32):08x}"
-    return ApiCluster(Transport(credentials, user_agent="berth/0.1", clock=clock), instance)
+    return ApiCluster(Transport(credentials, user_agent="berth/0.1", clock=clock), instance, clock)

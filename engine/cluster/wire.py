@@ -461,9 +461,7 @@ def condition_patch(pod: PodKey, condition: Condition) -> bytes:
         "message": condition.message,
     }
     if condition.last_transition_time is not None:
-        fields["lastTransitionTime"] = condition.last_transition_time.astimezone(UTC).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        )
+        fields["lastTransitionTime"] = _time(condition.last_transition_time)
     return encode({"metadata": {"uid": pod.uid}, "status": {"conditions": [fields]}})
 
 
@@ -496,12 +494,18 @@ def protection_patch(claim: ResourceClaim) -> bytes:
     return encode({"metadata": {**_precondition(claim.metadata), "finalizers": [FINALIZER]}})
 
 
-def reservation_patch(claim: ResourceClaim, pod: PodKey, allocation: Allocation | None) -> bytes:
-    """A strategic merge patch of a claim's status: who may use it, and what it gets; consumers are merged by uid."""
+def reservation_patch(
+    claim: ResourceClaim, pod: PodKey, allocation: Allocation | None, now: datetime
+) -> bytes:
+    """A strategic merge patch of a claim's status: who may use it, and what it gets; consumers are merged by uid.
+
+    When it got that is written, too: kube-scheduler 1.36 would add it for the next pod that shares the claim, which
+    the API server refuses for good.
+    """
     consumer = {"resource": "pods", "name": pod.name, "uid": pod.uid}
     status: dict[str, object] = {"reservedFor": [consumer]}
     if allocation is not None:
-        status["allocation"] = allocation
+        status["allocation"] = {**msgspec.to_builtins(allocation), "allocationTimestamp": _time(now)}
     return encode({"metadata": _precondition(claim.metadata), "status": status})
 
 
@@ -565,6 +569,10 @@ def _shortened(text: str) -> str:
     if len(data) <= NOTE_BYTES:
         return text
     return data[: NOTE_BYTES - 3].decode("utf-8", "ignore") + "…"
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _micro_time(time: datetime) -> str:
