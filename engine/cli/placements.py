@@ -10,6 +10,7 @@ from typing import Final
 
 from engine.cli.progress import Progress, Silence
 from engine.model.objects import Pod, PodKey
+from engine.model.placeholder import holds_for
 from engine.placement import Decision, MeasuredLimit, Placer
 from engine.state.pods import PlacedPod
 
@@ -89,8 +90,12 @@ class Placements:
         self.progress.decided(now - self.start, node is not None)
 
     def of(self, pods: Iterable[Pod]) -> list[Row]:
-        """The rows of the pods, by name, with those about which nothing was decided."""
-        return sorted((self._row(pod) for pod in pods), key=lambda row: _natural(row.key))
+        """The rows of the pods, by name, with those about which nothing was decided.
+
+        Placeholders, which hold what reserves keep, are left out: nobody asked for them by name.
+        """
+        rows = (self._row(pod) for pod in pods if holds_for(pod.metadata.labels) is None)
+        return sorted(rows, key=lambda row: _natural(row.key))
 
     def _row(self, pod: Pod) -> Row:
         row = self._rows.get(pod.key)

@@ -15,6 +15,7 @@ from engine.compile import compile_policy
 from engine.delay import DelayMap, load
 from engine.manifests import reader
 from engine.model.objects import Pod
+from engine.model.placeholder import holds_for
 from engine.scheduler.simulation import Simulation
 from engine.settings import Settings
 from grammar import check_paths
@@ -45,9 +46,11 @@ class World:
         self.simulation.run_until(self.start + seconds)
 
     def places(self) -> dict[str, list[str]]:
-        """The nodes of each workload's pods, "" for none."""
+        """The nodes of each workload's pods, "" for none; without what reserves hold."""
         found: dict[str, list[str]] = {}
         for pod in self.cluster.pods():
+            if holds_for(pod.metadata.labels) is not None:
+                continue
             found.setdefault(self.owner(pod), []).append(pod.spec.node_name)
         return {workload: sorted(nodes) for workload, nodes in found.items()}
 

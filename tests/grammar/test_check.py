@@ -17,6 +17,7 @@ from grammar.policy import (
     FactRef,
     ForEachLabel,
     Has,
+    Heal,
     Kind,
     Literal,
     Member,
@@ -27,12 +28,14 @@ from grammar.policy import (
     Prefer,
     PreferScaled,
     Require,
+    Reserve,
     Rule,
     Spread,
     Statement,
     Step,
     Subject,
     Together,
+    Trigger,
     Truth,
     Try,
 )
@@ -118,13 +121,29 @@ def test_the_edge_policy_means_what_the_design_says() -> None:
                 ),
             ),
         ),
+        reserves=(Reserve("backup", labelled, NODE, at_most=25.0),),
+        heals=(
+            Heal(
+                *("node-loss", Trigger.NODE_LOST, None, 10_000.0),
+                moves=100,
+                per_ms=60_000.0,
+                hold=55.0,
+                hold_domain=ZONE,
+            ),
+            Heal("emptying", Trigger.NODE_DRAINING, None, 10_000.0, moves=20, per_ms=60_000.0),
+            Heal("drift", Trigger.BROKEN, "near-source", 60_000.0, improving=10.0, moves=5, per_ms=60_000.0),
+            Heal("room", Trigger.POD_UNSCHEDULABLE, None, 5000.0, relocate=2),
+        ),
     )
     assert policy.sources == (("a.policy", source),)
 
 
 @pytest.mark.parametrize("name", ["edge.policy", "seed.policy"])
 def test_the_policies_that_ship_are_clean(name: str) -> None:
-    assert checked((POLICIES / name).read_text(encoding="utf-8")).rules
+    policy = checked((POLICIES / name).read_text(encoding="utf-8"))
+    assert policy.rules
+    assert policy.reserves
+    assert {heal.trigger for heal in policy.heals} >= {Trigger.NODE_LOST, Trigger.BROKEN}
 
 
 APP = pod("labels", Kind.TEXT, "app")

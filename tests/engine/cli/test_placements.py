@@ -8,6 +8,7 @@ import pytest
 
 from engine.cli.placements import Placements
 from engine.model.objects import ObjectMeta, Pod, PodSpec, SchedulingGate
+from engine.model.placeholder import PLACEHOLDER
 from engine.placement import Decision, MeasuredLimit, Placer
 from engine.state.pods import PlacedPod
 
@@ -66,6 +67,14 @@ def test_a_pod_about_which_nothing_was_decided(made: Pod, told: str) -> None:
     [row] = placements().of([made])
     assert told in row.message
     assert (row.node, row.time) == (made.spec.node_name or None, None)
+
+
+def test_what_holds_a_reserve_is_left_out() -> None:
+    labels = {PLACEHOLDER: "backup"}
+    held = Pod(
+        ObjectMeta(name="held", namespace="kube-system", uid="h", labels=labels), PodSpec(node_name="n1")
+    )
+    assert [row.name for row in placements().of([held, pod(node_name="n1")])] == ["p"]
 
 
 def test_the_last_decision_counts_and_pods_that_are_gone_are_not_shown() -> None:
