@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from engine.constraints.citation import Citation
 from engine.state.counted import Counted
 from engine.state.labels import Where
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 Mask = NDArray[np.bool_]
 Vector = NDArray[np.float64]
@@ -74,7 +77,6 @@ class Filter(Protocol):
         ...
 
 
-@runtime_checkable
 class GlobalFilter(Protocol):
     """A filter whose answer about a node depends on what runs elsewhere; asked about all nodes for every decision."""
 
@@ -109,6 +111,11 @@ class GlobalFilter(Protocol):
     def reasons(self, refused: Slots) -> Counter[str]:
         """Why these slots, which it refused, are: sentence → number of nodes. Asked for only to tell people."""
         ...
+
+
+def is_global(constraint: Filter | GlobalFilter) -> TypeIs[GlobalFilter]:
+    """Which of the two it is. ``isinstance`` of a protocol would look for every member: half of a first decision."""
+    return hasattr(constraint, "passes_among")
 
 
 class Curable(Protocol):

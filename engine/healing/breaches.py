@@ -19,7 +19,7 @@ from engine.compile.origins import Origin
 from engine.compile.plan import Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSelector, own_facts
-from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask, Slots
+from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask, Slots, is_global
 from engine.constraints.telling import DelayBeyond
 from engine.model.objects import PodKey
 from engine.placement.placer import Placer
@@ -79,7 +79,7 @@ class Breaches:
         slot = pod.slot
         eligible: Mask | None = None
         timed = any(one.depends & Depends.TIME for one in own)
-        if timed or any(isinstance(one, GlobalFilter) for one in own):
+        if timed or any(is_global(one) for one in own):
             evaluation = self.placer.evaluation(pod, now, 0)  # which sets the moment, too
             eligible = evaluation.bearable(np.arange(self._cache.columns.capacity))
         if not by_pods(pod, requirements, own):
@@ -97,7 +97,7 @@ def own_filters(requirements: Requirements, rule: str) -> list[Filter | GlobalFi
 
 def by_pods(pod: PlacedPod, requirements: Requirements, own: Iterable[Filter | GlobalFilter]) -> bool:
     """Whether these filters say something else when the pod itself is not on its node."""
-    if any(isinstance(one, GlobalFilter) or one.depends & ~(_OF_NODES | Depends.TIME) for one in own):
+    if any(is_global(one) or one.depends & ~(_OF_NODES | Depends.TIME) for one in own):
         return True
     name = pod.workload.name
     return any(one.name == name for one in (*requirements.origins, *requirements.needed))
@@ -111,7 +111,7 @@ def _breach(requirements: Requirements, rule: str, slot: int, eligible: Mask | N
     def passes(constraint: Filter | GlobalFilter) -> bool:
         verdict = verdicts.get(id(constraint))
         if verdict is None:
-            if isinstance(constraint, GlobalFilter):
+            if is_global(constraint):
                 assert eligible is not None
                 mask = constraint.passes_among(eligible, version)
                 verdict = mask is None or bool(mask[slot])

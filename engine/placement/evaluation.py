@@ -26,6 +26,7 @@ from engine.constraints.protocol import (
     Slots,
     Vector,
     eased_by_leaving,
+    is_global,
     normalize,
 )
 from engine.constraints.resources import NodeResourcesFit
@@ -139,7 +140,7 @@ class Evaluation:
     ) -> None:
         self._columns = columns
         # Stages share their filters, but one that looks at other nodes remembers which of them are eligible.
-        self._filters = tuple(copy(one) if isinstance(one, GlobalFilter) else one for one in filters)
+        self._filters = tuple(copy(one) if is_global(one) else one for one in filters)
         self._origins = tuple(origins)
         self._ranking = Ranking(scores)
         self._fixed: list[tuple[int, Filter]] = []
@@ -147,7 +148,7 @@ class Evaluation:
         self._fresh: list[tuple[int, Filter]] = []
         self._globals: list[tuple[int, GlobalFilter]] = []
         for code, constraint in enumerate(self._filters, 1):
-            if isinstance(constraint, GlobalFilter):
+            if is_global(constraint):
                 self._globals.append((code, constraint))
             elif constraint.depends & _FRESH:
                 self._fresh.append((code, constraint))
@@ -165,7 +166,7 @@ class Evaluation:
         self._stamps: list[Stamp] = []
         of_all = dict(self._globals)
         self._asked = [
-            (code, of_all.get(code), None if isinstance(constraint, GlobalFilter) else constraint)
+            (code, of_all.get(code), None if is_global(constraint) else constraint)
             for code, constraint in enumerate(self._filters, 1)
             if code in of_all or constraint.depends & _MOVED
         ]

@@ -15,7 +15,7 @@ from engine.compile.origins import AgesOf, Origin, Origins
 from engine.compile.plan import BoundPlan, Key, Plan
 from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSelector, PodSubject
-from engine.constraints.protocol import Depends, Filter, GlobalFilter, Slots, Vector
+from engine.constraints.protocol import Depends, Filter, Slots, Vector, is_global
 from engine.delay.map import DelayMap
 from engine.model.placeholder import holds_for
 from engine.placement.decision import (
@@ -65,7 +65,7 @@ class _Kept:
             self._local = [
                 (constraint, bool(constraint.depends & Depends.USAGE))
                 for constraint in (*requirements.kubernetes, *requirements.policies)
-                if not isinstance(constraint, GlobalFilter)
+                if not is_global(constraint)
                 and not constraint.depends & _ELSEWHERE
                 and constraint.name not in waived
             ]
@@ -214,7 +214,7 @@ class Placer:
                     rules=requirements.rules,
                     refusals=_with_promised(evaluation, promised) if diagnose else None,
                     volumes=self._plan.volumes(subject, slot) if pod.claims else None,
-                    devices=self._plan.devices(subject, slot) if pod.devices else None,
+                    devices=self._plan.devices(subject, slot),
                 )
             tried.append((position, evaluation, _with_promised(evaluation, promised)))
         if not tried:  # the first stage is always open, so all that it lets pass is to be avoided

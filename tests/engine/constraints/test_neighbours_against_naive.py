@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.compile import compile_policy
 from engine.compile.plan import stock_filters, stock_scores
-from engine.constraints.protocol import GlobalFilter, normalize
+from engine.constraints.protocol import is_global, normalize
 from engine.model.objects import Node, Pod
 from engine.placement import Placer
 from engine.placement.decision import PASSES
@@ -52,7 +52,7 @@ def check_constraints(world: World, cache: Cache, pod: Pod, among: list[Node]) -
     slots = {name: slot for name in world.nodes if (slot := columns.slot(name)) is not None}
     shape = cache.put_pod(pod).shape
     for constraint in stock_filters(shape, cache):
-        if not isinstance(constraint, GlobalFilter):
+        if not is_global(constraint):
             continue
         passes = constraint.passes_among(columns.alive, 0)
         if passes is None:
