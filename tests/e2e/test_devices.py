@@ -95,7 +95,7 @@ class Devices:
         references: list[Object] = [{"name": one, "resourceClaimName": one} for one in claims]
         if template:
             references.append({"name": template, "resourceClaimTemplateName": template})
-        self.part.add_pod(name, scheduler=self.scheduler, **{"resourceClaims": references, **options})
+        self.part.add_pod(name, **{"scheduler": self.scheduler, "resourceClaims": references, **options})
 
     def found(self, claim: str) -> Object:
         path = f"{DEVICES}/namespaces/{self.part.namespace}/resourceclaims/{claim}"
@@ -185,6 +185,19 @@ def test_pods_share_a_claim(devices: Devices) -> None:
         devices.pod(name, "mine")
     assert {part.node_of(name) for name in "pqr"} == {"b"}
     assert {one["name"] for one in devices.found("mine")["status"]["reservedFor"]} == {"p", "q", "r"}
+
+
+def test_pods_of_both_schedulers_share_a_claim(devices: Devices) -> None:
+    """Whichever gives the devices: the other lets its pods use them, too."""
+    part = devices.part
+    part.add_nodes("ab")
+    devices.gpus("b", "m")
+    devices.claim("mine")
+    devices.pod("p", "mine")
+    assert part.node_of("p") == "b"
+    other = STOCK if devices.scheduler == SCHEDULER else SCHEDULER
+    devices.pod("q", "mine", scheduler=other)
+    assert part.node_of("q") == "b"
 
 
 def test_the_first_alternative_that_can_be_had(devices: Devices) -> None:
