@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import click
 
 from engine.cli.asked_world import Asked, asks_world
 from engine.cli.command import MISUSED, Command, fail
+from engine.cli.explain_subject import World
 from engine.cli.heal_report import as_json, show
 from engine.cli.heal_view import HealView, look
 from engine.cli.inputs import read_settings
 from engine.cli.progress import work
 from engine.cli.report import console_for_people, show_notes
 from engine.cli.reserve_view import strangers
+from grammar.policy import Trigger
+
+_UNDATED: Final = (Trigger.BROKEN, Trigger.NODE_DRAINING)
+"""What no cluster says since when it has been so."""
 
 
 @click.command(cls=Command)
@@ -53,7 +59,7 @@ def heal(asked: Asked, plan: bool, now: bool, format_: str) -> None:
     with work() as doing:
         view = look(world, now, doing)
     reserves = [rule for rule, _ in world.placer.reserves]
-    notes = [*_assumed(view, asked), *strangers(world.cache, reserves), *world.notes]
+    notes = [*_assumed(world, view, asked), *strangers(world.cache, reserves), *world.notes]
     if format_ == "json":
         click.echo(json.dumps(as_json(view, notes), indent=2, ensure_ascii=False))
         return
@@ -64,21 +70,22 @@ def heal(asked: Asked, plan: bool, now: bool, format_: str) -> None:
     show_notes(console, notes)
 
 
-def _assumed(view: HealView, asked: Asked) -> list[str]:
+def _assumed(world: World, view: HealView, asked: Asked) -> list[str]:
     """What the plan rests on that nobody told."""
     notes = []
-    if any(one.due_s > 0 for one in view.moves):
+    later = [one.move for one in view.moves if one.due_s > 0]
+    if any(move.heal.trigger in _UNDATED or world.cache.node(move.source) is None for move in later):
         notes.append(
             "since when a rule is broken, or a node cordoned or gone, the cluster does not say: it counts from now "
             "here, and a Berth that runs may have counted for longer"
         )
-        if len({one.due_s for one in view.moves}) > 1:
-            notes.append("moves of a later time are planned as if those before them had not been made")
+    if len({one.due_s for one in view.moves}) > 1:
+        notes.append("moves of a later time are planned as if those before them had not been made")
     if any(one.move.backup for one in view.moves):
         notes.append(
             "which place is kept for whom is planned anew here; a Berth that runs may have it elsewhere"
         )
-    if any(one.moves is not None for one in view.heals) and view.moves:
+    if any(one.move.heal.moves is not None for one in view.moves):
         notes.append(
             "moves that a running Berth has made already use up the rates of the rules, unknown here"
         )
