@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace as replaced
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,36 +26,25 @@ from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.simulation import Simulation
 from engine.settings import Settings
 from engine.state.pods import PlacedPod
-from grammar import check_texts
+from grammar import check_paths
 from tests.benchmarks.edge_worlds import SEED_POLICY, Geography, made_nodes, made_pod
 
-RESERVE = """
-reserve backup for pods where pod.labels has "delay_*" {
-  survive loss of 1 node
-}
-"""
-HEAL = """
-heal lost-node on node lost for 10s {
-  move pods
-}
-heal slow-link on broken within-delay for 10s {
-  move pods
-}
-"""
-HEAL_SECONDS = 10.0
-"""The duration of both."""
 NODE_GRACE = 40.0
 """A silent node is Unknown after that."""
 _SLICE_SECONDS = 1.0
 SAY_SECONDS = 2.0
 
 
-def policies(reserve: str = RESERVE, heal: str = HEAL) -> Plan:
-    """The prototype's policies, with a reserve and healing."""
-    texts = {"seed.policy": SEED_POLICY.read_text(), "kept.policy": reserve + heal}
-    result = check_texts(texts)
+def policies(after: float = 0.0) -> Plan:
+    """The prototype's policies, reserve and healing with them.
+
+    Args:
+        after: Seconds for which something must be wrong before it is healed; the policy's own are 0.
+    """
+    result = check_paths([SEED_POLICY])
     assert result.policy is not None, result.diagnostics
-    return compile_policy(result.policy)
+    heals = tuple(replace(heal, after_ms=after * 1000) for heal in result.policy.heals)
+    return compile_policy(replace(result.policy, heals=heals))
 
 
 class Stopwatch(VirtualClock):
@@ -116,7 +105,7 @@ class EdgeCluster:
 
     def change(self, slower: NDArray[np.float64]) -> None:
         """Other delays from now on: so many milliseconds more to and from each node than at first."""
-        self.geography = replaced(self.geography, slower=slower)
+        self.geography = replace(self.geography, slower=slower)
         self.simulation.swap_delays(self.geography.delays())
 
     # Asking
