@@ -1,7 +1,8 @@
 """Which devices a node's pools have for a pod's claims: the first that will do, in the order of pools and slices.
 
 Claims, their requests and the devices of each are gone through in order, and back where one finds nothing, so that
-what is found is what the stock scheduler finds. Devices of one request are only ever taken in their order, as other
+what is found is what the stock scheduler finds; so it is only where a device's turn comes that it matters that an
+expression cannot be worked out for it. Devices of one request are only ever taken in their order, as other
 orders of the same devices are no other solutions. Of a device that is given out in shares several requests may have
 one, as far as its amounts go.
 
@@ -10,12 +11,13 @@ Source: ``k8s.io/dynamic-resource-allocation/structured`` (allocator).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from engine.constraints.device_capacity import Amounts as Shares
 from engine.constraints.device_capacity import consumption
+from engine.constraints.device_constraints import AttributeConstraint
 from engine.constraints.device_demand import WantedDevices
 from engine.constraints.device_pools import Amounts, Offered, Pool, Pools
 from engine.constraints.device_selectors import SelectorError
@@ -54,6 +56,7 @@ class Part:
         number: How many devices.
         candidates: From which they are taken, in order: all of them, where all are asked for. Each with what is taken
             of its own amounts; None where it is not shared, so that nobody else may have the rest.
+        faults: By position, why nobody can say whether a candidate is meant: that matters only if its turn comes.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Part:
     asked: DeviceRequirements
     number: int
     candidates: tuple[Candidate, ...]
+    faults: Mapping[int, SearchError]
 
     @property
     def all(self) -> bool:
@@ -118,10 +122,11 @@ def search(
         ]
         for claim in wanted
     ]
+    faulty = any(part.faults for claim in claims for parts in claim for part in parts)
+    if not faulty and not all(map(all, claims)):
+        return None
     for claim in claims:
-        if not all(claim):
-            return None
-        least = sum(min(part.number for part in parts) for parts in claim)
+        least = sum(min((part.number for part in parts), default=0) for parts in claim)
         if least > MOST_DEVICES:
             raise SearchError(
                 f"number of requested devices {least} exceeds the claim limit of {MOST_DEVICES}"
@@ -171,6 +176,7 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
     if not every and asked.allocation_mode != EXACT_COUNT:
         raise SearchError(f"request {name}: unsupported count mode {asked.allocation_mode}")
     candidates: list[Candidate] = []
+    faults: dict[int, SearchError] = {}
     for pool in pools:
         if pool.trouble:
             if every:
@@ -179,9 +185,18 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
                 )
             continue
         for device in pool.devices:
-            if not every and not _free(device, asked, devices):
+            if not every and _taken(device, asked, devices):
                 continue
-            if not _selected(device, expressions):
+            try:
+                if not _selected(device, expressions):
+                    continue
+            except SearchError as error:
+                if every:
+                    raise
+                faults[len(candidates)] = error
+                candidates.append((pool, device, None))
+                continue
+            if not every and not _tolerated(device, asked):
                 continue
             share = None
             if device.shared or asked.capacity is not None:
@@ -192,10 +207,10 @@ def _part(name: str, request: str, asked: DeviceRequirements, pools: Pools, devi
     if every:
         if not candidates or not all(_free(device, asked, devices) for _, device, _ in candidates):
             return None
-        return Part(name, request, asked, len(candidates), tuple(candidates))
-    return (
-        Part(name, request, asked, asked.count, tuple(candidates)) if len(candidates) >= asked.count else None
-    )
+        return Part(name, request, asked, len(candidates), tuple(candidates), {})
+    if len(candidates) < asked.count and not faults:
+        return None
+    return Part(name, request, asked, asked.count, tuple(candidates), faults)
 
 
 def _expressions(name: str, asked: DeviceRequirements, devices: Devices) -> list[tuple[str, str]]:
@@ -240,46 +255,21 @@ def _share(device: Offered, asked: DeviceRequirements, devices: Devices) -> Shar
 
 def _free(device: Offered, asked: DeviceRequirements, devices: Devices) -> bool:
     """Whether nobody has all of it, and no taint keeps the request off."""
-    if not asked.admin_access and devices.taken(device.id):
-        return False
+    return not _taken(device, asked, devices) and _tolerated(device, asked)
+
+
+def _taken(device: Offered, asked: DeviceRequirements, devices: Devices) -> bool:
+    """Whether somebody has all of it, and that matters."""
+    return not asked.admin_access and devices.taken(device.id)
+
+
+def _tolerated(device: Offered, asked: DeviceRequirements) -> bool:
+    """Whether no taint keeps the request off."""
     return all(
         any(toleration.covers(taint) for toleration in asked.tolerations or ())
         for taint in device.device.taints or ()
         if taint.effect in ("NoSchedule", "NoExecute")
     )
-
-
-class _Constraint:
-    """Attributes of the devices chosen so far, and whether another fits to them."""
-
-    def __init__(self, written: DeviceConstraint) -> None:
-        self._requests = frozenset(written.requests or ())
-        self._distinct = written.match_attribute is None
-        self._attribute = written.match_attribute or written.distinct_attribute or ""
-        self._values: list[tuple[str, str | int | bool]] = []
-
-    def concerns(self, part: Part) -> bool:
-        return not self._requests or part.request in self._requests or part.name in self._requests
-
-    def add(self, device: Offered) -> bool:
-        value = attribute_of(device, self._attribute)
-        if value is None or (self._values and (value in self._values) is self._distinct):
-            return False
-        self._values.append(value)
-        return True
-
-    def remove(self) -> None:
-        self._values.pop()
-
-
-def attribute_of(device: Offered, name: str) -> tuple[str, str | int | bool] | None:
-    """The value of an attribute by its full name; a driver's own need not be written in full."""
-    attributes = device.device.attributes or {}
-    found = attributes.get(name)
-    if found is None:
-        domain, _, key = name.partition("/")
-        found = attributes.get(key) if domain == device.id.driver else None
-    return found.value if found is not None else None
 
 
 class _Search:
@@ -294,7 +284,7 @@ class _Search:
     ) -> None:
         self._claims = claims
         self._patience = patience
-        self._constraints = [[_Constraint(one) for one in written] for written in constraints]
+        self._constraints = [[AttributeConstraint(one) for one in written] for written in constraints]
         self._devices = devices
         self._found: Solution = [[] for _ in claims]
         self._used: dict[DeviceId, set[int]] = {}
@@ -328,8 +318,14 @@ class _Search:
             return self._request(claim, request + 1)
         # Of all devices none can be left out; of some, so many must be left as are wanted.
         last = start + 1 if part.all else len(part.candidates) - (part.number - have) + 1
+        if part.faults:
+            last = len(part.candidates)
         for position in range(start, last):
             pool, device, share = part.candidates[position]
+            if position in part.faults:
+                if self._found_already(claim, part, device):
+                    continue
+                raise part.faults[position]
             if self._take(claim, part, pool, device, share):
                 if self._devices_of(claim, request, part, have + 1, position + 1):
                     return True
@@ -345,17 +341,16 @@ class _Search:
             raise SearchError("gave up trying to allocate devices, there are too many ways")
 
     def _take(self, claim: int, part: Part, pool: Pool, device: Offered, share: Shares | None) -> bool:
-        users = self._used.get(device.id, set())
-        if share is None and (claim in users if part.admin else users):
+        if share is None and self._found_already(claim, part, device):
             return False
         if share is not None and not self._left_of(device, share):
             return False
         counted = bool(device.consumes) and not (share is not None and self._counts_already(device))
         if counted and not self._consume(pool, device):
             return False
-        added: list[_Constraint] = []
+        added: list[AttributeConstraint] = []
         for constraint in self._constraints[claim]:
-            if not constraint.concerns(part):
+            if not constraint.concerns(part.request, part.name):
                 continue
             if not constraint.add(device):
                 for one in added:
@@ -371,6 +366,11 @@ class _Search:
         self._found[claim].append(Found(part, device, share, counted))
         return True
 
+    def _found_already(self, claim: int, part: Part, device: Offered) -> bool:
+        """Whether a device was found before, by whom it matters for."""
+        users = self._used.get(device.id, set())
+        return claim in users if part.admin else bool(users)
+
     def _give_back(self, claim: int, pool: Pool) -> None:
         """Take back what was found last for a claim."""
         found = self._found[claim].pop()
@@ -380,7 +380,7 @@ class _Search:
         else:
             self._shared[device.id].pop()
         for constraint in self._constraints[claim]:
-            if constraint.concerns(found.part):
+            if constraint.concerns(found.part.request, found.part.name):
                 constraint.remove()
         if found.counted:
             self._restore(pool, device)
