@@ -1,4 +1,4 @@
-"""``berth reserve`` and ``berth heal --plan`` on a real API server say what they say of its dump, and change nothing."""
+"""``berth reserve`` and ``berth heal --plan`` on a real API server: as on its dump, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ def world(empty_control_plane: ControlPlane, tmp_path: Path) -> ControlPlane:
             for zone in "abc"
         ]
     )
-    web = {"labels": {"app": "web"}, "scheduler": "custom-scheduler", "memory": "2Gi", "cpu": "500m"}
+    web: dict[str, Any] = {
+        "labels": {"app": "web"},
+        "scheduler": "custom-scheduler",
+        "memory": "2Gi",
+        "cpu": "500m",
+    }
     plane.create_pods(
         [
             make_pod("web-1", nodeName="n-a", **web),
