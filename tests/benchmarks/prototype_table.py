@@ -46,7 +46,7 @@ from engine.healing import Loss, Verdict, check
 from engine.model.objects import PodKey
 from engine.placement import Decision
 from engine.scheduler.metrics import Unmeasured
-from tests.benchmarks.edge_clusters import NODE_GRACE, SAY_SECONDS, EdgeCluster, said, say
+from tests.benchmarks.edge_clusters import NODE_GRACE, SAY_SECONDS, EdgeCluster, aligned, said, say
 from tests.engine.build import NOW
 
 SIZES = (10, 50, 200, 400, 1000, 10_000)
@@ -391,16 +391,6 @@ def show(rows: Sequence[Row]) -> None:
         reasons = Counter(_NAME.sub("…", why) for why in row.reasons.values())
         for why, count in reasons.most_common():
             print(f"  {count:,} limited pods have no backup: {why}")
-
-
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, its columns in line."""
-    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))} |"
-
-    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
 
 
 def main() -> None:
