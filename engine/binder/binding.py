@@ -148,8 +148,8 @@ class Binder:
     ) -> None:
         self._cluster = cluster
         self._preparation = VolumePreparation(cluster)
+        self._devices = DevicePreparation(cluster)
         self._clock = clock or SystemClock()
-        self._devices = DevicePreparation(cluster, self._clock)
         self.stopping = stop or threading.Event()
         self._retrying = Retrying(
             sleep=sleep or sleep_using_event(self.stopping),

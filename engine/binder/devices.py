@@ -12,12 +12,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec.structs import replace
-
-from engine.clock import Clock, utc
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import Cluster
-from engine.model.device_uses import DeviceBindings
+from engine.model.device_uses import DeviceBindings, MadeClaim
 from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import PodKey
 from engine.model.storage import ClaimName
@@ -41,12 +38,10 @@ class DevicePreparation:
 
     Args:
         cluster: Where.
-        clock: Tells when a claim gets its devices.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._clock = clock
 
     def write(self, bindings: DeviceBindings, pod: PodKey, prepared: PreparedDevices) -> str | None:
         """Write all that is not written yet.
@@ -63,7 +58,32 @@ class DevicePreparation:
                 if trouble is not None:
                     return trouble
                 prepared.done.add(claim.name)
-        return None
+        return None if bindings.made is None else self._make(bindings.made, pod, prepared)
+
+    def _make(self, made: MadeClaim, pod: PodKey, prepared: PreparedDevices) -> str | None:
+        """Make the claim of the pod's extended resources, give it its devices, and tell the pod of it."""
+        name = made.claim.name
+        if name in prepared.done:
+            return None
+        claim = prepared.claims.get(name)
+        if claim is None:
+            try:
+                claim = self._cluster.create_resource_claim(made.claim)
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                # Made by an earlier try, whose answer was lost; or left from one that came to nothing.
+                claim = self._cluster.get_resource_claim(*name)
+            if claim is None:
+                return f"resourceclaim {name} is gone"
+            prepared.claims[name] = claim
+        if not claim.made_for(pod) or claim.spec.devices.requests != made.claim.spec.devices.requests:
+            return f"another resourceclaim is called {name}"
+        trouble = self._reserve(claim, made.allocation, pod, prepared)
+        if trouble is None:
+            self._cluster.tell_extended_claim(pod, name.name, made.mappings)
+            prepared.done.add(name)
+        return trouble
 
     def _reserve(
         self, claim: ResourceClaim, allocation: Allocation | None, pod: PodKey, prepared: PreparedDevices
@@ -87,12 +107,8 @@ class DevicePreparation:
                     return None
                 if known.full:
                     return f"resourceclaim {name} is in use"
-            given = None
-            if allocation is not None:
-                # Whole seconds are what the API has.
-                given = replace(allocation, allocation_timestamp=utc(int(self._clock.now())))
             try:
-                known = self._cluster.reserve_resource_claim(known, pod, given)
+                known = self._cluster.reserve_resource_claim(known, pod, allocation)
             except ApiError as error:
                 if error.status not in (404, 409):
                     raise

@@ -111,7 +111,10 @@ class Clearer:
         for key in wanted.superseded:
             self._try(self._cluster.nominate, key, "")
         for claim in wanted.idle:
-            failure = self._try(self._cluster.release_resource_claim, claim)
+            # One of extended resources is made anew, for another node may need another one.
+            anew = claim.of_extended_resources
+            undo = self._cluster.delete_resource_claim if anew else self._cluster.release_resource_claim
+            failure = self._try(undo, claim)
             if failure:
                 log.warning("the devices of resourceclaim %s stay where they are: %s", claim.name, failure)
         if wanted.pod is None:

@@ -20,6 +20,7 @@ ANNOTATIONS: Final = frozenset(
         "pv.kubernetes.io/bind-completed",
         "pv.kubernetes.io/bound-by-controller",
         "pv.kubernetes.io/provisioned-by",
+        "resource.kubernetes.io/extended-resource-claim",
         "storage.alpha.kubernetes.io/migrated-plugins",
         "volume.beta.kubernetes.io/storage-class",
         "volume.kubernetes.io/selected-node",

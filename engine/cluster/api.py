@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -19,6 +19,7 @@ from engine.cluster.configuration import find_credentials
 from engine.cluster.errors import ApiError, Expired, Unreachable, other_value
 from engine.cluster.protocol import ClusterEvent, LeaseRecord, Listing, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer, Stream, Transport
+from engine.model.device_uses import DeviceMapping
 from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import Condition, Pod, PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
@@ -290,6 +291,25 @@ class ApiCluster:
         body = wire.reservation_patch(claim, pod, allocation, utc(self._clock.now()))
         return wire.decode_resource_claim(self._patch(f"{path}/status", body, "resource claim").body)
 
+    def create_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        """Make the claim of devices; 409 where one of its name is there."""
+        path = _resource_claims(claim.metadata.namespace)
+        return wire.decode_resource_claim(self._send("POST", path, wire.resource_claim(claim)).body)
+
+    def delete_resource_claim(self, claim: ResourceClaim) -> None:
+        """Delete the claim of devices, whatever it has; its uid and version are preconditions."""
+        path = _resource_claim(*claim.name)
+        self._patch(path, wire.unprotection_patch(claim), "resource claim")
+        try:
+            self._send("DELETE", path, wire.claim_deletion(claim))
+        except ApiError as error:
+            if error.status != 404:  # the last that kept it may have been what was taken off
+                raise
+
+    def tell_extended_claim(self, pod: PodKey, claim: str, mappings: Sequence[DeviceMapping]) -> None:
+        """Say in the pod's status which claim has its extended resources; the uid is a precondition."""
+        self._patch_status(pod, wire.extended_claim_patch(pod, claim, mappings))
+
     def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
         """Take the claim's devices away, and its pods; its uid and version are preconditions."""
         path, body = _resource_claim(*claim.name), wire.release_patch(claim)
@@ -357,6 +377,10 @@ def _pod(namespace: str, name: str) -> str:
 
 def _claim(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, '')}/persistentvolumeclaims/{quote(name, '')}"
+
+
+def _resource_claims(namespace: str) -> str:
+    return f"/apis/resource.k8s.io/v1/namespaces/{quote(namespace, '')}/resourceclaims"
 
 
 def _resource_claim(namespace: str, name: str) -> str:

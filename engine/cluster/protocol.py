@@ -8,11 +8,12 @@ cluster is used by one.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from engine.model.device_uses import DeviceMapping
 from engine.model.devices import Allocation, DeviceObject, ResourceClaim
 from engine.model.objects import (
     Condition,
@@ -280,6 +281,30 @@ class Cluster(Protocol):
 
         Raises:
             ApiError: 409 where the claim is no longer as it is given here; 404 where it is gone.
+        """
+        ...
+
+    def create_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        """Make the claim of devices, as it is given but for its status; the claim as it is then.
+
+        Raises:
+            ApiError: 409 where one of its name is there.
+        """
+        ...
+
+    def delete_resource_claim(self, claim: ResourceClaim) -> None:
+        """Delete the claim of devices, whatever it has: what protects it is taken off first.
+
+        Raises:
+            ApiError: 409 where the claim is no longer as it is given here; 404 where it is gone.
+        """
+        ...
+
+    def tell_extended_claim(self, pod: PodKey, claim: str, mappings: Sequence[DeviceMapping]) -> None:
+        """Say in the pod's status which claim has its extended resources, and which request is for whom.
+
+        Raises:
+            ApiError: 409 where another pod has its name; 404 where it is gone.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
@@ -13,6 +13,7 @@ import msgspec
 from engine.cluster.errors import ApiError, ClusterError, Expired, Unreachable
 from engine.cluster.protocol import Change, ClusterEvent, LeaseRecord, Object, ResourceKind, WatchEvent
 from engine.cluster.transport import Answer
+from engine.model.device_uses import DeviceMapping
 from engine.model.devices import FINALIZER, Allocation, DeviceClass, ResourceClaim, ResourceSlice
 from engine.model.objects import (
     Condition,
@@ -507,6 +508,46 @@ def reservation_patch(
     if allocation is not None:
         status["allocation"] = {**msgspec.to_builtins(allocation), "allocationTimestamp": _time(now)}
     return encode({"metadata": _precondition(claim.metadata), "status": status})
+
+
+def resource_claim(claim: ResourceClaim) -> bytes:
+    """A claim of devices that is to be made."""
+    metadata = claim.metadata
+    return encode(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceClaim",
+            "metadata": {
+                "namespace": metadata.namespace,
+                "name": metadata.name,
+                "annotations": metadata.annotations,
+                "ownerReferences": metadata.owner_references,
+            },
+            "spec": claim.spec,
+        }
+    )
+
+
+def unprotection_patch(claim: ResourceClaim) -> bytes:
+    """A strategic merge patch that lets a claim be deleted though it has devices."""
+    finalizers = {"$deleteFromPrimitiveList/finalizers": [FINALIZER]}
+    return encode({"metadata": {**_precondition(claim.metadata), **finalizers}})
+
+
+def claim_deletion(claim: ResourceClaim) -> bytes:
+    """What goes with a DELETE of exactly that claim."""
+    preconditions = {"uid": claim.metadata.uid}
+    return encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions})
+
+
+def extended_claim_patch(pod: PodKey, claim: str, mappings: Sequence[DeviceMapping]) -> bytes:
+    """A strategic merge patch of a pod's status: which claim has its extended resources, and which request is whose."""
+    told = [
+        {"containerName": one.container, "resourceName": one.resource, "requestName": one.request}
+        for one in mappings
+    ]
+    status = {"extendedResourceClaimStatus": {"resourceClaimName": claim, "requestMappings": told}}
+    return encode({"metadata": {"uid": pod.uid}, "status": status})
 
 
 def release_patch(claim: ResourceClaim) -> bytes:

@@ -5,7 +5,7 @@ A plan is made once per policy set and swapped whole. Binding it takes the count
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from engine.compile.citation import excerpt
@@ -18,7 +18,7 @@ from engine.compile.statements import Parts, add_statement, conditions_of, delay
 from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
 from engine.compile.telling import FactsOf
 from engine.constraints.citation import Citation
-from engine.constraints.device_demand import DeviceDemand, device_demand_of
+from engine.constraints.device_demand import DeviceDemand, concerns, device_demand_of
 from engine.constraints.devices import (
     DeviceMatching,
     DynamicResources,
@@ -221,6 +221,7 @@ class BoundPlan:
                 self._cache,
                 volume_filters(shape, demand, self._cache, self._matching),
                 () if devices is None else (DynamicResources(devices, self._devices, self._cache),),
+                _resources(devices),
             ),
             policies=tuple(parts.filters),
             stock=self._scores(shape, devices),
@@ -255,13 +256,16 @@ class BoundPlan:
     def _device_demand(self, subject: PodSubject) -> DeviceDemand | None:
         if subject.key is None:
             return None
-        return device_demand_of(self._cache.devices, subject.devices, subject.key, subject.now)
+        demand = device_demand_of(
+            self._cache.devices, subject.devices, subject.key, subject.now, subject.shape.asking
+        )
+        return demand if concerns(demand, subject.devices) else None
 
     def _scores(self, shape: Shape, devices: DeviceDemand | None) -> tuple[Score, ...]:
         scores = stock_scores(shape, self._cache)
         if devices is None or not DynamicResourcesScore.applies(devices):
             return scores
-        return (*scores, DynamicResourcesScore(devices, self._devices))
+        return (*scores, DynamicResourcesScore(devices, self._devices, self._cache))
 
     def _demand(self, subject: PodSubject) -> Demand | None:
         if not subject.claims and not subject.shape.inline:
@@ -298,10 +302,27 @@ def _expand(statements: tuple[Statement, ...], context: Context) -> Iterator[tup
             yield statement, context
 
 
+def _resources(devices: DeviceDemand | None) -> tuple[str, ...]:
+    extended = devices.extended if devices is not None else None
+    return tuple(resource for resource, _ in extended.classes) if extended is not None else ()
+
+
 def stock_filters(
-    shape: Shape, cache: Cache, volumes: Sequence[Filter] = (), devices: Sequence[Filter] = ()
+    shape: Shape,
+    cache: Cache,
+    volumes: Sequence[Filter] = (),
+    devices: Sequence[Filter] = (),
+    resources: Collection[str] = (),
 ) -> tuple[Filter | GlobalFilter, ...]:
-    """Kubernetes' filters that apply to a pod, in the stock scheduler's order; with those of what it claims."""
+    """Kubernetes' filters that apply to a pod, in the stock scheduler's order.
+
+    Args:
+        shape: The pod's.
+        cache: What is known.
+        volumes: The filters of its volumes.
+        devices: Those of its devices.
+        resources: Extended resources for which a class of devices stands.
+    """
     columns = cache.columns
     filters: list[Filter | GlobalFilter] = []
     if shape.unsupported:
@@ -314,7 +335,7 @@ def stock_filters(
         filters.append(NodeAffinity(shape, columns))
     if NodePorts.applies(shape):
         filters.append(NodePorts(shape, columns))
-    filters.append(NodeResourcesFit(shape, columns))
+    filters.append(NodeResourcesFit(shape, columns, resources))
     filters += volumes
     if PodTopologySpread.applies(shape):
         filters.append(PodTopologySpread(shape, cache))

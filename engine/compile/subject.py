@@ -75,7 +75,7 @@ class PodSubject:
         created = placed.pod.metadata.creation_timestamp
         # What was made at no known time is of age 0 for ever, and the same subject at every moment.
         since = created.timestamp() if created else inf
-        key = placed.key if placed.devices else None
+        key = placed.key if placed.devices or placed.shape.asking else None
         return cls(
             placed.shape,
             placed.key.name,

@@ -8,13 +8,11 @@ Source: kube-scheduler's plugin DynamicResources (what it does before it looks a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final
-
-import msgspec
+from dataclasses import dataclass
 
 from engine.constraints.device_conditions import given_up
+from engine.constraints.extended_resources import Extended
+from engine.constraints.wanted_devices import WantedDevices, wanted
 from engine.model.device_uses import DeviceUse
 from engine.model.devices import (
     MOST_ALTERNATIVES,
@@ -24,27 +22,12 @@ from engine.model.devices import (
     DeviceRequirements,
     ResourceClaim,
 )
+from engine.model.extended_resources import Asking
 from engine.model.objects import NodeSelectorTerm, PodKey
 from engine.state.devices import Devices
 
 Terms = tuple[NodeSelectorTerm, ...]
 """Of which one must hold."""
-
-_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
-_DECODER: Final = msgspec.msgpack.Decoder(ClaimedDevices)
-
-
-@dataclass(frozen=True, slots=True)
-class WantedDevices:
-    """What a claim without devices asks for.
-
-    Attributes:
-        key: Equal for claims that ask for the same.
-        asked: The requests and constraints.
-    """
-
-    key: bytes
-    asked: ClaimedDevices = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +40,8 @@ class DeviceDemand:
         wanted: Of those that have none, in the order of the pod.
         preferred: What the alternatives count that the others got.
         given_up: Whether a claim has devices of which nothing will come, so that no node will do before it has others.
+        extended: What may be devices of the extended resources that it asks for.
+        stale: Whether a claim for those is left from an earlier try, so that no node will do before it is gone.
     """
 
     trouble: str = ""
@@ -64,31 +49,66 @@ class DeviceDemand:
     wanted: tuple[WantedDevices, ...] = ()
     preferred: int = 0
     given_up: bool = False
+    extended: Extended | None = None
+    stale: bool = False
 
 
 def device_demand_of(
-    devices: Devices, uses: tuple[DeviceUse, ...], pod: PodKey, now: float = 0.0
+    devices: Devices,
+    uses: tuple[DeviceUse, ...],
+    pod: PodKey,
+    now: float = 0.0,
+    asking: tuple[Asking, ...] = (),
 ) -> DeviceDemand:
-    """What the claims come to, as things stand at a time in seconds since the epoch."""
-    trouble = devices.unknown or _trouble(devices, uses, pod)
+    """What a pod's claims come to, as things stand.
+
+    Args:
+        devices: All that is known of devices.
+        uses: The claims.
+        pod: Whose they are.
+        now: Seconds since the epoch.
+        asking: The pod's containers that ask for what a class of devices may stand for.
+    """
+    extended = _extended(devices, asking)
+    trouble = (devices.unknown if uses else "") or _trouble(devices, uses, pod)
     if trouble:
         return DeviceDemand(trouble)
     pinned: list[Terms] = []
-    wanted: list[WantedDevices] = []
+    wanting: list[WantedDevices] = []
     preferred = 0
     lost = False
     for claim in claims_in(devices, uses):
         allocation = claim.allocation
         lost = lost or given_up(claim, now)
         if allocation is None:
-            wanted.append(_wanted(_key(claim)))
+            wanting.append(wanted(claim.spec.devices))
         else:
             preferred += preference(claim.spec.devices, _alternatives(allocation))
             if allocation.node_selector is not None:
                 pinned.append(allocation.node_selector.node_selector_terms)
     return DeviceDemand(
-        pinned=tuple(dict.fromkeys(pinned)), wanted=tuple(wanted), preferred=preferred, given_up=lost
+        pinned=tuple(dict.fromkeys(pinned)),
+        wanted=tuple(wanting),
+        preferred=preferred,
+        given_up=lost,
+        extended=extended,
+        stale=extended is not None and devices.made_for(pod) is not None,
     )
+
+
+def _extended(devices: Devices, asking: tuple[Asking, ...]) -> Extended | None:
+    resources = sorted({resource for one in asking for resource, _, _ in one.requests})
+    classes = [
+        (resource, found.metadata.name)
+        for resource in resources
+        if (found := devices.class_for(resource)) is not None
+    ]
+    return Extended(tuple(classes), asking) if classes else None
+
+
+def concerns(demand: DeviceDemand, uses: tuple[DeviceUse, ...]) -> bool:
+    """Whether a pod has anything to do with devices."""
+    return bool(uses) or demand.extended is not None
 
 
 def claims_in(devices: Devices, uses: tuple[DeviceUse, ...]) -> list[ResourceClaim]:
@@ -114,16 +134,6 @@ def preference(asked: ClaimedDevices, alternatives: set[str]) -> int:
 
 def _alternatives(allocation: Allocation) -> set[str]:
     return {one.request for one in allocation.devices.results or () if "/" in one.request}
-
-
-def _key(claim: ResourceClaim) -> bytes:
-    asked = claim.spec.devices
-    return _ENCODER.encode(msgspec.structs.replace(asked, config=None))
-
-
-@lru_cache(maxsize=4096)
-def _wanted(key: bytes) -> WantedDevices:
-    return WantedDevices(key, _DECODER.decode(key))
 
 
 def _trouble(devices: Devices, uses: tuple[DeviceUse, ...], pod: PodKey) -> str:

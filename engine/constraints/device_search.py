@@ -18,9 +18,9 @@ from typing import Final
 from engine.constraints.device_capacity import Amounts as Shares
 from engine.constraints.device_capacity import consumption
 from engine.constraints.device_constraints import AttributeConstraint
-from engine.constraints.device_demand import WantedDevices
 from engine.constraints.device_pools import Amounts, Offered, Pool, Pools
 from engine.constraints.device_selectors import SelectorError
+from engine.constraints.wanted_devices import WantedDevices
 from engine.model.devices import (
     ALL,
     EXACT_COUNT,

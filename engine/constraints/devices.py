@@ -6,7 +6,7 @@ Source: kube-scheduler's plugin DynamicResources.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import numpy as np
@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from engine.constraints.device_allocation import allocations
 from engine.constraints.device_conditions import has_conditions
-from engine.constraints.device_demand import DeviceDemand, Terms, WantedDevices, claims_in, preference
+from engine.constraints.device_demand import DeviceDemand, Terms, claims_in, preference
 from engine.constraints.device_pools import DevicePools, Pools
 from engine.constraints.device_search import Patience, SearchError, Solution, search
 from engine.constraints.device_telling import not_to_be_had, out_of_reach
+from engine.constraints.extended_resources import REASON, claim_for
 from engine.constraints.nodes import term_matches
 from engine.constraints.protocol import Depends, Mask, Normalization, Slots, Vector
 from engine.constraints.telling import Value
-from engine.model.device_uses import DeviceBindings, DeviceUse
-from engine.model.devices import Allocation
+from engine.constraints.wanted_devices import WantedDevices
+from engine.model.device_uses import DeviceBindings, DeviceMapping, DeviceUse, MadeClaim
+from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import PodKey
 from engine.state.cache import Cache
+from engine.state.columns import Columns
 from engine.state.labels import Where
 from engine.state.pods import PlacedPod
 
@@ -153,6 +156,55 @@ class DeviceMatching:
         ), ""
 
 
+class NodeAnswers:
+    """What is found for a pod's claims on each node: nodes that offer an extended resource need no devices for it."""
+
+    def __init__(self, demand: DeviceDemand, matching: DeviceMatching, columns: Columns) -> None:
+        self._demand = demand
+        self._matching = matching
+        self._columns = columns
+
+    def resources(self, slot: int) -> tuple[str, ...]:
+        """The extended resources that are devices on a node."""
+        extended = self._demand.extended
+        classes = extended.classes if extended is not None else ()
+        allocatable = self._columns.allocatable
+        return tuple(
+            resource for resource, _ in classes if not self._columns.resource(allocatable, resource)[slot]
+        )
+
+    def wanted(self, resources: Collection[str]) -> Wanted:
+        """What has to be found where these extended resources are devices; those come last."""
+        extended = self._demand.extended
+        if extended is None or not resources:
+            return self._demand.wanted
+        return (*self._demand.wanted, extended.wanted(resources)[0])
+
+    def groups(self, slots: Slots) -> Iterator[tuple[Wanted, Slots]]:
+        """What has to be found where: as the positions in ``slots``."""
+        extended = self._demand.extended
+        if extended is None:
+            yield self._demand.wanted, np.arange(len(slots))
+            return
+        allocatable = self._columns.allocatable
+        codes = np.zeros(len(slots), dtype=np.int64)
+        for position, (resource, _) in enumerate(extended.classes):
+            codes |= (self._columns.resource(allocatable, resource)[slots] == 0).astype(np.int64) << position
+        for code in np.unique(codes).tolist():
+            resources = [
+                resource for position, (resource, _) in enumerate(extended.classes) if code >> position & 1
+            ]
+            yield self.wanted(resources), np.flatnonzero(codes == code)
+
+    def preferred(self, slots: Slots) -> NDArray[np.int64]:
+        """What the alternatives count that are chosen in these slots; negative where there are no devices."""
+        found = np.zeros(len(slots), dtype=np.int64)
+        for wanted, positions in self.groups(slots):
+            if wanted:
+                found[positions] = self._matching.find(wanted).preferred[slots[positions]]
+        return found
+
+
 class DynamicResources:
     """Keeps a pod to nodes where its claims have their devices, or can get them."""
 
@@ -165,25 +217,32 @@ class DynamicResources:
         self._matching = matching
         self._columns = cache.columns
         self._devices = cache.devices
+        self._answers = NodeAnswers(demand, matching, cache.columns)
 
     def passes(self, where: Where) -> Mask:
         """True where all claims are satisfied."""
         mask = np.ones_like(self._columns.alive[where])
-        if self._demand.given_up:
+        if self._demand.given_up or self._demand.stale:
             mask[:] = False
         for terms in self._demand.pinned:
             mask &= self._reached(terms, where)
-        if self._demand.wanted:
+        if self._demand.extended is not None:
+            mask &= self._answers.preferred(_slots(where)) != _NO
+        elif self._demand.wanted:
             mask &= self._matching.find(self._demand.wanted).preferred[where] != _NO
         return mask
 
     def reasons(self, refused: Slots) -> Counter[str]:
         """That no devices can be had comes before that others are elsewhere."""
+        if self._demand.stale:
+            return Counter({REASON: len(refused)})
         found: Counter[str] = Counter()
-        if self._demand.wanted:
-            answers = self._matching.find(self._demand.wanted)
-            without = refused[answers.preferred[refused] == _NO]
-            found.update(answers.reasons.get(slot, _CANNOT) for slot in without.tolist())
+        for wanted, positions in self._answers.groups(refused):
+            if wanted:
+                answers = self._matching.find(wanted)
+                slots = refused[positions]
+                without = slots[answers.preferred[slots] == _NO]
+                found.update(answers.reasons.get(slot, _CANNOT) for slot in without.tolist())
         if len(refused) > found.total():
             found["resourceclaim not available on the node"] = len(refused) - found.total()
         return found
@@ -215,9 +274,9 @@ class DynamicResourcesScore:
     normalization = Normalization.TO_MAX
     weight = 2.0
 
-    def __init__(self, demand: DeviceDemand, matching: DeviceMatching) -> None:
+    def __init__(self, demand: DeviceDemand, matching: DeviceMatching, cache: Cache) -> None:
         self._demand = demand
-        self._matching = matching
+        self._answers = NodeAnswers(demand, matching, cache.columns)
 
     @staticmethod
     def applies(demand: DeviceDemand) -> bool:
@@ -228,7 +287,7 @@ class DynamicResourcesScore:
 
     def raw(self, where: Where) -> Vector:
         """What the alternatives count that are chosen there."""
-        preferred = self._matching.find(self._demand.wanted).preferred[where]
+        preferred = self._answers.preferred(_slots(where))
         return np.maximum(preferred, 0).astype(np.float64) + self._demand.preferred
 
 
@@ -248,19 +307,36 @@ def device_bindings(
     claims = claims_in(cache.devices, uses)
     node = cache.columns.names[slot]
     wanting = [claim for claim in claims if claim.allocation is None]
+    answers = NodeAnswers(demand, matching, cache.columns)
+    resources = answers.resources(slot)
+    extended: ResourceClaim | None = None
+    mappings: tuple[DeviceMapping, ...] = ()
+    if demand.extended is not None and resources:
+        asked, mappings = demand.extended.wanted(resources)
+        extended = claim_for(pod, asked.asked)
+    wanted = answers.wanted(resources)
     made: Iterator[Allocation] = iter(())
-    if wanting:
-        solution = matching.solution(demand.wanted, slot)
+    if wanted:
+        solution = matching.solution(wanted, slot)
         if solution is None:
             raise RuntimeError(f"the devices that were found for {pod} on {node} are not there")
-        made = allocations(wanting, solution, cache.devices, node)
+        asking = wanting if extended is None else [*wanting, extended]
+        made = allocations(asking, solution, cache.devices, node)
     bindings = tuple(
         (claim, next(made) if claim.allocation is None else None)
         for claim in claims
         if claim.allocation is None or not claim.reserved(pod)
     )
     given = {claim.name: allocation for claim, allocation in bindings}
-    awaited = tuple(
-        claim.name for claim in claims if has_conditions(given.get(claim.name) or claim.allocation)
-    )
-    return DeviceBindings(node, bindings, awaited) if bindings or awaited else None
+    awaited = [claim.name for claim in claims if has_conditions(given.get(claim.name) or claim.allocation)]
+    special = None
+    if extended is not None:
+        special = MadeClaim(extended, next(made), mappings)
+        awaited += [extended.name] if has_conditions(special.allocation) else []
+    if not bindings and not awaited and special is None:
+        return None
+    return DeviceBindings(node, bindings, tuple(awaited), special)
+
+
+def _slots(where: Where) -> Slots:
+    return np.arange(where.start or 0, where.stop) if isinstance(where, slice) else where

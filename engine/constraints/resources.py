@@ -6,6 +6,7 @@ Sources: kube-scheduler's plugins NodePorts, NodeResourcesFit (least allocated) 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,13 +64,20 @@ def _conflict(port: HostPort, addresses: dict[str, int]) -> bool:
 
 
 class NodeResourcesFit:
-    """Keeps a pod off nodes without room for its requests. One more pod must always be allowed."""
+    """Keeps a pod off nodes without room for its requests. One more pod must always be allowed.
+
+    Args:
+        shape: The pod's.
+        columns: The nodes.
+        devices: Resources for which a class of devices stands: nodes that do not offer them are another's matter.
+    """
 
     name = "NodeResourcesFit"
     citation = None
     depends = Depends.NODE | Depends.USAGE
 
-    def __init__(self, shape: Shape, columns: Columns) -> None:
+    def __init__(self, shape: Shape, columns: Columns, devices: Collection[str] = ()) -> None:
+        self._devices = frozenset(devices)
         self._requests = [(resource, value) for resource, value in shape.requests.items() if value > 0]
         self._requests.append((PODS, 1))
         self._columns = columns
@@ -112,7 +120,8 @@ class NodeResourcesFit:
         columns = self._columns
         mask = np.ones(len(refused), dtype=np.bool_)
         for resource, value in self._requests:
-            mask &= columns.resource(columns.allocatable, resource)[refused] >= value
+            allocatable = columns.resource(columns.allocatable, resource)[refused]
+            mask &= (allocatable >= value) | ((allocatable == 0) if resource in self._devices else False)
         return mask
 
     def _fits(self, resource: str, value: int, where: Where) -> Mask:
@@ -123,7 +132,7 @@ class NodeResourcesFit:
             if resource in columns.used
             else (allocatable[where] >= value)
         )
-        return fits
+        return fits | (allocatable[where] == 0) if resource in self._devices else fits
 
 
 class LeastAllocated:

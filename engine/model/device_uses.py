@@ -22,6 +22,29 @@ class DeviceUse(NamedTuple):
     owner: PodKey | None = None
 
 
+class DeviceMapping(NamedTuple):
+    """Which request of a claim is for a container's extended resource."""
+
+    container: str
+    resource: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeClaim:
+    """A claim that has to be made for a pod's extended resources.
+
+    Attributes:
+        claim: As it is to be made; it has no uid yet.
+        allocation: What it is to get.
+        mappings: Which request is for whom, as the pod's status has to say.
+    """
+
+    claim: ResourceClaim
+    allocation: Allocation
+    mappings: tuple[DeviceMapping, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceBindings:
     """What has to be written before a pod is bound, so that it may use its claims.
@@ -29,12 +52,14 @@ class DeviceBindings:
     Attributes:
         node: Where the pod goes.
         claims: Those that are not the pod's yet, each with what it is to get; None where it has its devices.
+        made: The claim of the pod's extended resources, None where it needs none.
         awaited: Those with devices that their drivers have to make ready before the pod is bound.
     """
 
     node: str
     claims: tuple[tuple[ResourceClaim, Allocation | None], ...] = ()
     awaited: tuple[ClaimName, ...] = ()
+    made: MadeClaim | None = None
 
 
 def device_uses(pod: Pod) -> tuple[DeviceUse, ...]:

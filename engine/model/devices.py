@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from engine.model.device_capacity import CapacityRequirements, DeviceCapacity, nanos
+from engine.model.extended_resources import ANNOTATION
 from engine.model.objects import Condition, NodeSelector, ObjectMeta, PodKey, Struct
 from engine.model.storage import ClaimName
 
@@ -260,6 +261,11 @@ class ResourceClaim(Struct, frozen=True):
         """What nobody else may have."""
         return self.allocation.held if self.allocation is not None else frozenset()
 
+    @property
+    def of_extended_resources(self) -> bool:
+        """Whether a scheduler made it for a pod's extended resources."""
+        return (self.metadata.annotations or {}).get(ANNOTATION) == "true"
+
     def made_for(self, pod: PodKey) -> bool:
         """Whether the pod looks after it."""
         return any(owner.controller and owner.uid == pod.uid for owner in self.metadata.owner_references)
@@ -284,6 +290,7 @@ class DeviceClassSpec(Struct, frozen=True):
 
     selectors: tuple[DeviceSelector, ...] | None = None
     config: tuple[DeviceConfiguration, ...] | None = None
+    extended_resource_name: str | None = None
 
 
 class DeviceClass(Struct, frozen=True):

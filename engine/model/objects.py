@@ -335,6 +335,21 @@ class PodClaimStatus(Struct, frozen=True):
     resource_claim_name: str | None = None
 
 
+class ContainerExtendedResource(Struct, frozen=True):
+    """Which request of a claim is for a container's extended resource."""
+
+    container_name: str = ""
+    resource_name: str = ""
+    request_name: str = ""
+
+
+class ExtendedResourceClaim(Struct, frozen=True):
+    """The claim that was made for the pod's extended resources."""
+
+    resource_claim_name: str = ""
+    request_mappings: tuple[ContainerExtendedResource, ...] | None = None
+
+
 class PodStatus(Struct, frozen=True):
     """Where the pod is in its life."""
 
@@ -348,6 +363,7 @@ class PodStatus(Struct, frozen=True):
     nominated_node_name: str = ""
     start_time: datetime | None = None
     resource_claim_statuses: tuple[PodClaimStatus, ...] | None = None
+    extended_resource_claim_status: ExtendedResourceClaim | None = None
 
 
 class Pod(Struct, frozen=True):

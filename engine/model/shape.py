@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from engine.model.extended_resources import Asking, asking
 from engine.model.migrated import handle_of
 from engine.model.objects import NodeSelectorTerm, Pod, PodSpec, PreferredTerm, Toleration
 from engine.model.pattern import fits
@@ -68,6 +69,7 @@ class Shape:
         spreads: How evenly it and its like are to be spread.
         controller: The owner that looks after it, None for a bare pod.
         disks: The disks that it names itself, of which a node mounts only one for writing.
+        asking: The containers that ask for extended resources for which a class of devices could stand.
         inline: The CSI driver and handle of each volume that it names itself and that such a driver serves now.
         images: The images of its containers, of the initial ones too, and of its volumes, each by its full name.
         containers: How many containers it has, the initial ones included.
@@ -91,6 +93,7 @@ class Shape:
     controller: Controller | None
     disks: tuple[Disk, ...]
     inline: tuple[tuple[str, str], ...]
+    asking: tuple[Asking, ...]
     images: tuple[str, ...]
     containers: int
     unsupported: tuple[str, ...]
@@ -211,6 +214,7 @@ def _shape(pod: Pod, annotations: Mapping[str, str], reference: Controller | Non
         controller=reference,
         disks=_disks(spec),
         inline=_inline(spec),
+        asking=asking(spec),
         images=_images(spec),
         containers=len(spec.containers or ()) + len(spec.init_containers or ()),
         unsupported=unsupported(spec),

@@ -14,7 +14,7 @@ from engine.constraints.device_conditions import given_up
 from engine.constraints.device_demand import claims_in
 from engine.constraints.devices import DynamicResources
 from engine.constraints.protocol import Depends
-from engine.model.devices import DeviceObject, ResourceClaim
+from engine.model.devices import DeviceClass, DeviceObject, ResourceClaim
 from engine.model.objects import PodKey
 from engine.placement import Decision
 from engine.scheduler.claimants import Claimants
@@ -61,8 +61,14 @@ class PodDevices:
             self._claimants.changed(item.name, now)
             for key in self._waits.concerned(item.name):
                 self.look(key, now)
+            owners = item.metadata.owner_references if item.of_extended_resources else ()
+            for owner in owners:
+                self._queue.retry(PodKey(item.metadata.namespace, owner.name, owner.uid), now)
         if not isinstance(item, ResourceClaim) or self._cache.devices.freed != freed:
             self._queue.wake(Depends.DEVICES, now)
+        if isinstance(item, DeviceClass):
+            # It may stand for what pods were refused for lack of.
+            self._queue.wake(Depends.NODE, now)
 
     def refused(self, placed: PlacedPod) -> None:
         """No node takes the pod: it is tried again when one of its own claims changes."""
@@ -78,7 +84,7 @@ class PodDevices:
 
     def holds(self, placed: PlacedPod) -> bool:
         """Whether the pod is kept back, as it has claims and devices are about to be told."""
-        return bool(placed.devices) and self._claimants.holds(placed.key)
+        return bool(placed.devices or placed.shape.asking) and self._claimants.holds(placed.key)
 
     def _unknown(self, why: str) -> None:
         self._cache.devices.unknown = why
@@ -156,15 +162,20 @@ class PodDevices:
     def idle(self, placed: PlacedPod, decision: Decision, now: float) -> ResourceClaim | None:
         """A claim of a pod that found no node, which no other pod uses, and whose devices are elsewhere or not ready.
 
+        One that was made for the pod's extended resources in an earlier try is of no use any more.
+
         Source: kube-scheduler's plugin DynamicResources (PostFilter).
         """
-        if not placed.devices or decision.refusals is None:
+        if decision.refusals is None or not (placed.devices or placed.shape.asking):
             return None
         refused = [
             (constraint, slots)
             for constraint, slots in decision.refusals.by_filter()
             if isinstance(constraint, DynamicResources)
         ]
+        made = self._cache.devices.made_for(placed.key)
+        if made is not None and refused:
+            return made
         for claim in claims_in(self._cache.devices, placed.devices):
             if any(consumer.uid != placed.key.uid for consumer in claim.status.reserved_for or ()):
                 continue

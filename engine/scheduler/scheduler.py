@@ -382,7 +382,7 @@ class Scheduler:
         return self._placer.worth_trying(placed, now, causes, preempt)
 
     def _place(self, placed: PlacedPod, now: float, waited: float) -> Decision:
-        if placed.devices:
+        if placed.devices or placed.shape.asking:
             # Had an earlier try got to write them, the claims would say so by now.
             self._cache.devices.forget(placed.key)
         room = self._room

@@ -21,6 +21,7 @@ from engine.model.devices import (
     ResourceClaim,
     ResourceSlice,
 )
+from engine.model.extended_resources import CLASS_PREFIX
 from engine.model.objects import PodKey
 from engine.model.storage import ClaimName
 from engine.state.changes import ChangeLog
@@ -55,6 +56,8 @@ class Devices:
         self.shared_taken_version = 0
         self._columns = columns
         self._classes: dict[str, DeviceClass] = {}
+        self._standing_for: dict[str, DeviceClass] | None = None
+        self._made_for: dict[str, dict[ClaimName, None]] = {}
         self._claims: dict[ClaimName, ResourceClaim] = {}
         self._slices: dict[str, ResourceSlice] = {}
         self._by_node: dict[str, dict[str, ResourceSlice]] = {}
@@ -76,6 +79,24 @@ class Devices:
     def device_class(self, name: str) -> DeviceClass | None:
         """The class, None where it is not known."""
         return self._classes.get(name)
+
+    def class_for(self, resource: str) -> DeviceClass | None:
+        """The class that stands for an extended resource, None where none does; of several the newest.
+
+        Source: ``k8s.io/dynamic-resource-allocation/deviceclass/extendedresourcecache``.
+        """
+        if resource.startswith(CLASS_PREFIX):
+            return self._classes.get(resource.removeprefix(CLASS_PREFIX))
+        if self._standing_for is None:
+            self._standing_for = {}
+            for found in sorted(self._classes.values(), key=_newness):
+                if found.spec.extended_resource_name:
+                    self._standing_for[found.spec.extended_resource_name] = found
+        return self._standing_for.get(resource)
+
+    def made_for(self, pod: PodKey) -> ResourceClaim | None:
+        """A claim that was made for the pod's extended resources, None where there is none."""
+        return next((self._claims[name] for name in self._made_for.get(pod.uid, ())), None)
 
     def slices_on(self, node: str) -> Mapping[str, ResourceSlice]:
         """The slices that are of this node alone, by name."""
@@ -124,6 +145,7 @@ class Devices:
                 if not _news(self._classes.get(item.metadata.name), item):
                     return False
                 self._classes[item.metadata.name] = item
+                self._standing_for = None
                 self.shared_taken_version += 1
             case ResourceSlice():
                 if not _news(self._slices.get(item.name), item):
@@ -135,10 +157,15 @@ class Devices:
                 if not _news(known, item):
                     return False
                 self._claims[item.name] = item
+                for uid in _pods_of(item):
+                    self._made_for.setdefault(uid, {})[item.name] = None
                 # The new first, so that what was assumed rightly is not free in between.
                 self._hold(known.held if known is not None else frozenset(), item.held)
                 assumed = self._assumed.get(item.name)
-                if assumed is not None and (item.allocation is not None or assumed[1] != item.metadata.uid):
+                # One that was still to be made has no uid in what was assumed.
+                if assumed is not None and (
+                    item.allocation is not None or assumed[1] not in ("", item.metadata.uid)
+                ):
                     self._drop(item.name)
                 return known is None or known.status != item.status or _leaving(known) != _leaving(item)
         return True
@@ -148,6 +175,7 @@ class Devices:
         match item:
             case DeviceClass():
                 if self._classes.pop(item.metadata.name, None) is not None:
+                    self._standing_for = None
                     self.shared_taken_version += 1
             case ResourceSlice():
                 self._remove_slice(item.name)
@@ -156,6 +184,11 @@ class Devices:
                 self._drop(item.name)
                 if known is not None:
                     self._hold(known.held, frozenset())
+                    for uid in _pods_of(known):
+                        names = self._made_for.get(uid, {})
+                        names.pop(item.name, None)
+                        if not names:
+                            self._made_for.pop(uid, None)
 
     def _put_slice(self, item: ResourceSlice) -> None:
         node, pool = item.spec.node_name or _ANYWHERE, item.pool_id
@@ -238,7 +271,9 @@ class Devices:
     def assume(self, pod: PodKey, bindings: DeviceBindings) -> None:
         """Count devices as taken, as a pod's bindings have it."""
         names = []
-        for claim, allocation in bindings.claims:
+        made = bindings.made
+        claims = bindings.claims if made is None else (*bindings.claims, (made.claim, made.allocation))
+        for claim, allocation in claims:
             if allocation is not None:
                 self._drop(claim.name)
                 self._assumed[claim.name] = (pod, claim.metadata.uid, allocation)
@@ -267,6 +302,21 @@ def _discard(index: dict[_Key, dict[str, ResourceSlice]], key: _Key, name: str) 
     del members[name]
     if not members:
         del index[key]
+
+
+def _pods_of(claim: ResourceClaim) -> list[str]:
+    """The uids of the pods for whose extended resources a claim was made."""
+    owners = claim.metadata.owner_references if claim.of_extended_resources else ()
+    return [owner.uid for owner in owners if owner.controller]
+
+
+def _newness(found: DeviceClass) -> tuple[float, list[int]]:
+    """What orders classes that stand for the same, the one that counts last: it is newer, or its name comes first."""
+    created = found.metadata.creation_timestamp
+    return (
+        created.timestamp() if created is not None else 0.0,
+        [-ord(letter) for letter in found.metadata.name] + [1],
+    )
 
 
 def _leaving(claim: ResourceClaim) -> bool:

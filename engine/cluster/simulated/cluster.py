@@ -15,7 +15,7 @@ Not safe for several threads.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -44,8 +44,17 @@ from engine.cluster.simulated.storage import STORAGE_KINDS, StorageRegistry
 from engine.cluster.simulated.store import Store, ended
 from engine.manifests.kinds import Object
 from engine.manifests.objects import DaemonSet, Job, Workload
+from engine.model.device_uses import DeviceMapping
 from engine.model.devices import Allocation, ResourceClaim
-from engine.model.objects import Condition, Node, Pod, PodKey, Taint
+from engine.model.objects import (
+    Condition,
+    ContainerExtendedResource,
+    ExtendedResourceClaim,
+    Node,
+    Pod,
+    PodKey,
+    Taint,
+)
 from engine.model.shape import workload
 from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim
 
@@ -234,6 +243,19 @@ class SimulatedCluster:
     def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
         """Take the claim's devices away, and its pods; its uid and version are preconditions."""
         return self._devices.release(claim)
+
+    def create_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        """Make the claim of devices; the claim as it is then."""
+        return self._devices.create(claim)
+
+    def delete_resource_claim(self, claim: ResourceClaim) -> None:
+        """Delete the claim of devices, whatever it has; its uid and version are preconditions."""
+        self._devices.discard(claim)
+
+    def tell_extended_claim(self, pod: PodKey, claim: str, mappings: Sequence[DeviceMapping]) -> None:
+        """Say in the pod's status which claim has what it asks for; the uid is a precondition."""
+        told = tuple(ContainerExtendedResource(*one) for one in mappings)
+        self._registry.tell_extended_claim(pod, ExtendedResourceClaim(claim, told))
 
     def post_event(self, event: ClusterEvent) -> None:
         """Record an Event."""

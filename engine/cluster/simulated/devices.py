@@ -115,16 +115,37 @@ class DeviceRegistry:
             users = (*users, Consumer("pods", pod.name, pod.uid))
         if len(users) > MOST_USERS:
             raise invalid("ResourceClaim", claim.metadata.name, f"status.reservedFor: Too many: {len(users)}")
-        if allocation is not None and current.allocation not in (None, allocation):
+        if allocation is not None and current.allocation is not None:
             raise invalid(
                 "ResourceClaim", claim.metadata.name, "status.allocation: Invalid value: field is immutable"
             )
+        if allocation is not None:
+            allocation = replace(allocation, allocation_timestamp=utc(int(self._agenda.now)))
         status = replace(current.status, allocation=allocation or current.allocation, reserved_for=users)
         if status.allocation is None:
             raise invalid(
                 "ResourceClaim", claim.metadata.name, "status.reservedFor: Forbidden: not allocated"
             )
         return self.put(replace(current, status=status))
+
+    def create(self, claim: ResourceClaim) -> ResourceClaim:
+        """Create the claim.
+
+        Raises:
+            ApiError: 409 where one of its name is there.
+        """
+        if self.claim(claim.name) is not None:
+            raise conflict("resourceclaims", claim.metadata.name, "the object already exists")
+        self.apply(claim)
+        return self._present(claim.name)
+
+    def discard(self, claim: ResourceClaim) -> None:
+        """Delete the claim, whatever it has.
+
+        Raises:
+            ApiError: 404 where there is none; 409 where it is no longer as given.
+        """
+        self.delete(ResourceKind.DEVICE_CLAIMS, *self._current(claim).name)
 
     def release(self, claim: ResourceClaim) -> ResourceClaim:
         """Take the claim's devices away, and its pods.

@@ -15,7 +15,7 @@ from engine.cluster.simulated.admission import PodAdmission, full_spec, with_con
 from engine.cluster.simulated.agenda import Agenda
 from engine.cluster.simulated.refusals import already_exists, conflict, invalid, not_found, wrong_uid
 from engine.cluster.simulated.store import PodName, Store, ended
-from engine.model.objects import Condition, Pod, PodKey
+from engine.model.objects import Condition, ExtendedResourceClaim, Pod, PodKey
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, so that names spell no words (``k8s.io/apimachinery/pkg/util/rand``)."""
@@ -111,6 +111,15 @@ class PodRegistry:
         pod = self._get(key, "pods")
         if pod.status.nominated_node_name != node:
             self._store.put_pod(replace(pod, status=replace(pod.status, nominated_node_name=node)))
+
+    def tell_extended_claim(self, key: PodKey, told: ExtendedResourceClaim) -> None:
+        """Patch the claim of the pod's extended resources.
+
+        Raises:
+            ApiError: 404, or 409 where the uid is another.
+        """
+        pod = self._get(key, "pods")
+        self._store.put_pod(replace(pod, status=replace(pod.status, extended_resource_claim_status=told)))
 
     def delete(self, name: PodName, grace: float | None = None, uid: str | None = None) -> None:
         """Ask for the pod's deletion: at once where nothing runs, else its kubelet has the grace period.

@@ -10,7 +10,17 @@ from msgspec import structs
 
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import DEVICES, Change, Cluster, ResourceKind
-from engine.model.devices import AllocatedDevice, AllocatedDevices, Allocation, ResourceClaim
+from engine.constraints.extended_resources import claim_for
+from engine.model.device_uses import DeviceMapping
+from engine.model.devices import (
+    AllocatedDevice,
+    AllocatedDevices,
+    Allocation,
+    ClaimedDevices,
+    DeviceRequest,
+    DeviceRequirements,
+    ResourceClaim,
+)
 from engine.model.objects import NodeSelector, NodeSelectorTerm, PodKey, Requirement
 
 if TYPE_CHECKING:
@@ -59,6 +69,18 @@ def slice_manifest(name: str) -> Manifest:
             "devices": [device],
         },
     }
+
+
+def special_claim(pod: PodKey) -> ResourceClaim:
+    """A claim for a pod's extended resources, as a scheduler makes it."""
+    request = DeviceRequest("gpus", DeviceRequirements(device_class_name="gpu", count=2))
+    return claim_for(pod, ClaimedDevices((request,)))
+
+
+def timeless(claim: ResourceClaim) -> Allocation | None:
+    """What a claim has, without since when."""
+    found = claim.allocation
+    return None if found is None else structs.replace(found, allocation_timestamp=None)
 
 
 MANIFESTS = {
@@ -148,12 +170,14 @@ class DeviceProtocol:
     def test_a_claim_gets_devices_and_a_pod(self, cluster: Cluster, device_claim: ResourceClaim) -> None:
         pod = user()
         given = cluster.reserve_resource_claim(device_claim, pod, ALLOCATION)
-        assert given.allocation == ALLOCATION
+        assert timeless(given) == ALLOCATION
+        assert given.allocation is not None
+        assert given.allocation.allocation_timestamp is not None
         assert given.reserved(pod)
         now = cluster.get_resource_claim(*device_claim.name)
         assert now is not None
         assert (now.allocation, now.status.reserved_for, now.spec) == (
-            ALLOCATION,
+            given.allocation,
             given.status.reserved_for,
             device_claim.spec,
         )
@@ -164,7 +188,7 @@ class DeviceProtocol:
         one, other = user("p"), user("q")
         given = cluster.reserve_resource_claim(device_claim, one, ALLOCATION)
         again = cluster.reserve_resource_claim(given, other, None)
-        assert again.allocation == ALLOCATION
+        assert again.allocation == given.allocation
         assert {consumer.uid for consumer in again.status.reserved_for or ()} == {one.uid, other.uid}
 
     def test_a_claim_that_changed_meanwhile_gets_nothing(
@@ -197,4 +221,36 @@ class DeviceProtocol:
         assert (released.allocation, released.status.reserved_for or ()) == (None, ())
         with pytest.raises(ApiError) as refusal:
             cluster.release_resource_claim(given)
+        assert refusal.value.status == 409
+
+    def test_a_claim_is_made_for_a_pod_and_deleted_with_all_it_has(
+        self, cluster: Cluster, pod: PodKey
+    ) -> None:
+        given = cluster.create_resource_claim(special_claim(pod))
+        assert given.metadata.uid
+        assert given.of_extended_resources
+        assert given.made_for(pod)
+        assert given.spec == special_claim(pod).spec
+        with pytest.raises(ApiError) as refusal:
+            cluster.create_resource_claim(special_claim(pod))
+        assert refusal.value.status == 409
+        given = cluster.reserve_resource_claim(given, pod, ALLOCATION)
+        cluster.delete_resource_claim(given)
+        assert cluster.get_resource_claim(*given.name) is None
+        with pytest.raises(ApiError) as refusal:
+            cluster.delete_resource_claim(given)
+        assert refusal.value.status == 404
+
+    def test_a_pod_says_which_claim_has_its_extended_resources(self, cluster: Cluster, pod: PodKey) -> None:
+        cluster.tell_extended_claim(pod, "its-claim", [DeviceMapping("c", "example.com/gpu", "gpus")])
+        found = cluster.get_pod(pod.namespace, pod.name)
+        assert found is not None
+        told = found.status.extended_resource_claim_status
+        assert told is not None
+        assert told.resource_claim_name == "its-claim"
+        assert [structs.astuple(one) for one in told.request_mappings or ()] == [
+            ("c", "example.com/gpu", "gpus")
+        ]
+        with pytest.raises(ApiError) as refusal:
+            cluster.tell_extended_claim(pod._replace(uid=str(uuid.uuid4())), "other", [])
         assert refusal.value.status == 409

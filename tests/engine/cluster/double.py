@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.cluster.protocol import (
@@ -13,6 +13,7 @@ from engine.cluster.protocol import (
     ResourceKind,
     WatchEvent,
 )
+from engine.model.device_uses import DeviceMapping
 from engine.model.devices import Allocation, ResourceClaim
 from engine.model.objects import Condition, Pod, PodKey
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
@@ -115,6 +116,15 @@ class ScriptedCluster:
         self, claim: ResourceClaim, pod: PodKey, allocation: Allocation | None
     ) -> ResourceClaim:
         return self._next("reserve_resource_claim", claim, pod, allocation)  # type: ignore[no-any-return]
+
+    def create_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
+        return self._next("create_resource_claim", claim)  # type: ignore[no-any-return]
+
+    def delete_resource_claim(self, claim: ResourceClaim) -> None:
+        self._next("delete_resource_claim", claim)
+
+    def tell_extended_claim(self, pod: PodKey, claim: str, mappings: Sequence[DeviceMapping]) -> None:
+        self._next("tell_extended_claim", pod, claim, mappings)
 
     def release_resource_claim(self, claim: ResourceClaim) -> ResourceClaim:
         return self._next("release_resource_claim", claim)  # type: ignore[no-any-return]

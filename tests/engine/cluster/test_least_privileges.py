@@ -11,12 +11,13 @@ import pytest
 from engine.cluster.api import ApiCluster
 from engine.cluster.errors import ApiError
 from engine.cluster.protocol import ClusterEvent, EventType, LeaseRecord, ResourceKind
+from engine.model.device_uses import DeviceMapping
 from engine.model.devices import ResourceClaim
 from engine.model.objects import Condition, PodKey
 from engine.model.placeholder import PRIORITY, PRIORITY_CLASS
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 from tests.controlplane.plane import ControlPlane
-from tests.engine.cluster.device_suite import ALLOCATION, resource_claim_manifest
+from tests.engine.cluster.device_suite import ALLOCATION, resource_claim_manifest, special_claim
 from tests.engine.cluster.protocol_suite import (
     MOMENT,
     claim_manifest,
@@ -156,6 +157,17 @@ class Calls:
     def reserve_resource_claim(self) -> None:
         self.cluster.reserve_resource_claim(self.resource_claim(), self.pod(), ALLOCATION)
 
+    def create_resource_claim(self) -> None:
+        self.cluster.create_resource_claim(special_claim(self.pod()))
+
+    def delete_resource_claim(self) -> None:
+        self.cluster.delete_resource_claim(self.resource_claim())
+
+    def tell_extended_claim(self) -> None:
+        self.cluster.tell_extended_claim(
+            self.pod(), "its-claim", [DeviceMapping("c", "example.com/gpu", "gpus")]
+        )
+
     def post_event(self) -> None:
         for about in (self.pod(), unique("node")):
             self.cluster.post_event(
@@ -208,6 +220,14 @@ NEEDS: dict[str, tuple[str, str, str, Callable[[Calls], None]]] = {
     "patch persistentvolumes": ("ClusterRole", "patch", "persistentvolumes", Calls.give_volume),
     "patch persistentvolumeclaims": ("ClusterRole", "patch", "persistentvolumeclaims", Calls.select_node),
     "get resourceclaims": ("ClusterRole", "get", "resourceclaims", Calls.get_resource_claim),
+    "create resourceclaims": ("ClusterRole", "create", "resourceclaims", Calls.create_resource_claim),
+    "delete resourceclaims": ("ClusterRole", "delete", "resourceclaims", Calls.delete_resource_claim),
+    "patch pods' status, to tell of a claim": (
+        "ClusterRole",
+        "patch",
+        "pods/status",
+        Calls.tell_extended_claim,
+    ),
     **{
         f"patch {resource}": ("ClusterRole", "patch", resource, Calls.reserve_resource_claim)
         for resource in ("resourceclaims", "resourceclaims/status", "resourceclaims/binding")

@@ -386,7 +386,7 @@ def test_a_node_with_an_earlier_alternative_is_better() -> None:
     cache = world(make.gpus("n1", 1, model="small"), make.gpus("n2", 1, model="large"))
     case = Case(cache, make.claim("mine", make.first("gpu", large, make.asked())))
     demand = device_demand_of(cache.devices, case.uses, POD)
-    score = DynamicResourcesScore(demand, case.matching)
+    score = DynamicResourcesScore(demand, case.matching, case.cache)
     assert DynamicResourcesScore.applies(demand)
     slots = [cache.columns.slot(name) for name in ("n1", "n2")]
     assert score.raw(np.array(slots, dtype=np.int64)).tolist() == [7.0, 8.0]
