@@ -187,18 +187,26 @@ class Runner:
                 self._unless_gone(cluster.nominate, pod, node)
             case Create(manifest):
                 return self._create(manifest, {})
-            case Record(pod, placeholder):
+            case Record(pod, manifest):
                 found = self._retrying(cluster.get_manifest, pod.namespace, pod.name)
                 if found is None or _uid(found) != pod.uid:
                     raise ApiError(404, "NotFound", f"pod {pod} is gone, it cannot be made anew")
                 carried = json.dumps(anew(found), sort_keys=True)
-                return self._create(placeholder, {RECREATES: carried, OF: pod.uid})
-            case Remake(placeholder_key):
-                held = self._retrying(cluster.get_manifest, placeholder_key.namespace, placeholder_key.name)
-                if held is not None and _uid(held) == placeholder_key.uid:
-                    text = _annotations(held).get(RECREATES, "")
-                    return self._create(cast("Mapping[str, object]", json.loads(text)), {})
+                return self._create(manifest, {RECREATES: carried, OF: pod.uid})
+            case Remake(placeholder):
+                return self._remake(placeholder)
         return None
+
+    def _remake(self, placeholder: PodKey) -> Pod | None:
+        holder = self._retrying(self._cluster.get_manifest, placeholder.namespace, placeholder.name)
+        if holder is None or _uid(holder) != placeholder.uid:
+            return None
+        carried = _annotations(holder)
+        made = self._create(json.loads(carried.get(RECREATES, "")), {})
+        if made is not None and made.metadata.uid == carried.get(OF):
+            # It has ended, so that no watch shows it any more, and its name is still taken.
+            raise ApiError(409, "AlreadyExists", f"pod {made.key} is not gone yet")
+        return made
 
     def _create(self, manifest: Mapping[str, object], annotations: Mapping[str, str]) -> Pod | None:
         metadata = cast("Mapping[str, object]", manifest["metadata"])

@@ -61,8 +61,13 @@ class Workloads:
             del self._by_name[name]
 
     def count(self, placed: PlacedPod, number: int) -> None:
-        """A pod came to its slot (1) or leaves it (-1)."""
-        workload = self._by_name[_name(placed)]
+        """A pod came to its slot (1) or leaves it (-1).
+
+        One of a workload of which no pod is known is only supposed to be there: it stands for one that is to come.
+        """
+        workload = self._by_name.get(_name(placed))
+        if workload is None:
+            return
         before = workload.slots.get(placed.slot, 0)
         after = before + number
         if after:

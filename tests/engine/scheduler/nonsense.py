@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, Final
 
 from engine.cluster.protocol import Object
@@ -327,11 +328,11 @@ def mutated(origin: dict[str, Any], random_: random.Random) -> bytes:
             holder = holder[key]
         match random_.randrange(3):
             case 0:
-                holder[last] = random_.choice(JUNK)
+                holder[last] = deepcopy(random_.choice(JUNK))
             case 1:
                 del holder[last]
             case _ if isinstance(holder, dict):
-                holder[random_.choice(["x", "newerField", str(last) + "2"])] = random_.choice(JUNK)
+                holder[random_.choice(["x", "newerField", str(last) + "2"])] = deepcopy(random_.choice(JUNK))
             case _:
-                holder.append(random_.choice(JUNK))
+                holder.append(deepcopy(random_.choice(JUNK)))
     return json.dumps(changed).encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,6 +220,7 @@ class World:
         self.start = self.cluster.clock.now()
         self.uids: dict[tuple[str, str], list[str]] = {}
         self.kills = 0
+        self.fuses: Iterator[int] = iter(())
         self.simulation = self._begin()
 
     def _begin(self) -> Simulation:
@@ -235,7 +236,7 @@ class World:
                 self.simulation.run_until(until)
             except Killed:
                 self.kills += 1
-                self.cluster.fuse = None
+                self.cluster.fuse = next(self.fuses, None)
                 self.cluster.run_until(self.cluster.clock.now() + 1.0)
                 self.simulation = self._begin()
                 until = max(until, self.cluster.clock.now())

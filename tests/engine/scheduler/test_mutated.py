@@ -170,8 +170,12 @@ def test_nonsense_by_name(
     """Each has the fate that it has in Kubernetes, and another pod its place."""
     bare = Bare()
     for name in ("n0", "n1"):
-        metadata = {"name": name, "labels": {ZONES: name, "newer": "x"}, "newerField": 1}
-        made = {"metadata": metadata, "status": {**NODE["status"], "newerField": {}}, "newerField": []}
+        labels = {ZONES: name, "newer": "x"}
+        made = {
+            "metadata": {"name": name, "labels": labels, "newerField": 1},
+            "status": {**NODE["status"], "newerField": {}},
+            "newerField": [],
+        }
         bare.handle(Upserted(msgspec.json.decode(json.dumps(made), type=Node)))
     for type_, item in items:
         bare.handle(Upserted(msgspec.json.decode(json.dumps(item), type=type_)))
