@@ -133,7 +133,7 @@ class RoomMaker:
 
     def idle(self, claim: ResourceClaim) -> None:
         """A claim's devices are of no use where they are: they are given back, which whoever waits will hear of."""
-        log.info("resourceclaim %s gives its devices back: its pod cannot go where they are", claim.name)
+        log.info("resourceclaim %s gives its devices back: they are of no use to its pod", claim.name)
         self._executor.submit(RoomWanted(None, "", idle=(claim,)))
 
     def _take_back(self, pod: PlacedPod) -> None:

@@ -242,14 +242,14 @@ class DeviceProtocol:
         assert refusal.value.status == 404
 
     def test_a_pod_says_which_claim_has_its_extended_resources(self, cluster: Cluster, pod: PodKey) -> None:
-        cluster.tell_extended_claim(pod, "its-claim", [DeviceMapping("c", "example.com/gpu", "gpus")])
+        cluster.tell_extended_claim(pod, "its-claim", [DeviceMapping("app", "example.com/gpu", "gpus")])
         found = cluster.get_pod(pod.namespace, pod.name)
         assert found is not None
         told = found.status.extended_resource_claim_status
         assert told is not None
         assert told.resource_claim_name == "its-claim"
         assert [structs.astuple(one) for one in told.request_mappings or ()] == [
-            ("c", "example.com/gpu", "gpus")
+            ("app", "example.com/gpu", "gpus")
         ]
         with pytest.raises(ApiError) as refusal:
             cluster.tell_extended_claim(pod._replace(uid=str(uuid.uuid4())), "other", [])

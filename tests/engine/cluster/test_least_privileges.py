@@ -165,7 +165,7 @@ class Calls:
 
     def tell_extended_claim(self) -> None:
         self.cluster.tell_extended_claim(
-            self.pod(), "its-claim", [DeviceMapping("c", "example.com/gpu", "gpus")]
+            self.pod(), "its-claim", [DeviceMapping("app", "example.com/gpu", "gpus")]
         )
 
     def post_event(self) -> None:
