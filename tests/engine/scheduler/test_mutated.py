@@ -24,6 +24,7 @@ from tests.engine.scheduler.bare import OURS, Bare
 from tests.engine.scheduler.nonsense import NODE, OTHERS, POD, mutated
 from tests.engine.scheduler.test_simulation import plan
 
+ZONES = "topology.kubernetes.io/zone"
 KINDS: tuple[type[Object], ...] = (Pod, Node, *(type_ for type_, _, _ in OTHERS))
 
 
@@ -71,12 +72,14 @@ def test_ten_thousand_mutated_objects(caplog: pytest.LogCaptureFixture) -> None:
     assert decoded.total() > 4000, "most mutations must get through to the loop"
     assert {type_: decoded[type_] > 80 for type_ in KINDS} == dict.fromkeys(KINDS, True)
     simulation.swap_plan(compile_policy(CheckedPolicy()))
-    good = {**NODE, "metadata": {**NODE["metadata"], "name": "fresh"}, "spec": {}}
+    # Of a zone of its own: whoever of the mutated wants nobody near, is not near.
+    labels = {"kubernetes.io/hostname": "fresh", ZONES: "fresh"}
+    good = {**NODE, "metadata": {**NODE["metadata"], "name": "fresh", "labels": labels}, "spec": {}}
     scheduler.handle(Upserted(msgspec.json.decode(json.dumps(good), type=Node)))
     spec = {
         "schedulerName": "custom-scheduler",
         "priority": 1000,
-        "nodeSelector": {"kubernetes.io/hostname": "n"},
+        "nodeSelector": {"kubernetes.io/hostname": "fresh"},
     }
     plain = {"metadata": {"name": "plain", "namespace": "other", "uid": "plain"}, "spec": spec}
     scheduler.handle(Upserted(msgspec.json.decode(json.dumps(plain), type=Pod)))
@@ -87,7 +90,6 @@ def test_ten_thousand_mutated_objects(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records if "unexpectedly" in record.getMessage()] == []
 
 
-ZONES = "topology.kubernetes.io/zone"
 MAIN = {"name": "main", "resources": {"requests": {"cpu": "1"}}}
 
 
@@ -181,11 +183,11 @@ def test_nonsense_by_name(
         bare.handle(Upserted(msgspec.json.decode(json.dumps(item), type=type_)))
     owner = {"kind": "ReplicaSet", "name": "gone", "uid": "g", "controller": True, "apiVersion": "apps/v1"}
     for name, own in (("odd", spec), ("plain", {})):
-        metadata: dict[str, Any] = {"name": name, "namespace": "default", "uid": name}
-        metadata["labels"] = {"app": name[:1]}
+        about: dict[str, Any] = {"name": name, "namespace": "default", "uid": name}
+        about["labels"] = {"app": name[:1]}
         if name == "odd":
-            metadata |= {"labels": {"app": "a"}, "ownerReferences": [owner]}
-        made = {"metadata": metadata, "spec": {"schedulerName": OURS, "containers": [MAIN], **own}}
+            about |= {"labels": {"app": "a"}, "ownerReferences": [owner]}
+        made = {"metadata": about, "spec": {"schedulerName": OURS, "containers": [MAIN], **own}}
         bare.handle(Upserted(msgspec.json.decode(json.dumps(made), type=Pod)))
     placed = bare.run()
     told = [event.message for event in bare.told.events if event.reason == "FailedScheduling"]
