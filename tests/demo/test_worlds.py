@@ -54,6 +54,11 @@ def cases() -> list[Any]:
             [PROTOTYPE / "matrix.txt", PROTOTYPE / "metadata.json"],
             id="prototype",
         ),
+        pytest.param(
+            [PROTOTYPE / "nodes.yaml"],
+            [PROTOTYPE / "later" / "matrix.txt", PROTOTYPE / "metadata.json"],
+            id="prototype, later",
+        ),
     ],
 )
 def test_every_node_is_measured_and_nothing_else(files: list[Path], delays: list[Path]) -> None:

@@ -98,6 +98,35 @@ def test_the_scenario_before_help_comes(until: str) -> None:
     assert pending == {}
 
 
+LOSS = "demo/prototype/loss.scenario.yaml"
+MOVED = {
+    # at a time: each workload's node and since when, in seconds
+    "59s": {"deployment1": ("kube-worker-1", 0), "deployment3": ("kube-worker-2", 0)},
+    "3min59s": {"deployment1": ("kube-worker-1", 0), "deployment3": ("kube-worker-3", 100)},
+    "6min": {"deployment1": ("edge-1", 240), "deployment3": ("kube-worker-3", 100)},
+}
+
+
+@pytest.mark.parametrize(("until", "expected"), MOVED.items(), ids=MOVED)
+def test_the_prototypes_world_loses_a_node_and_has_a_slower_one(
+    until: str, expected: dict[str, tuple[str, float]]
+) -> None:
+    pods = {one["pod"].split("-")[0]: one for one in simulate("--scenario", LOSS, "--until", until)}
+    never = {"deployment2": ("cloud-1", 0), "deployment4": ("kube-worker-3", 0)}
+    assert {name: (one["node"], one["time"]) for name, one in pods.items()} == {**never, **expected}
+
+
+def test_the_prototypes_lost_pod_gets_the_place_that_was_kept_for_it() -> None:
+    result = run(["simulate", "--scenario", LOSS, "--timeline"], ROOT)
+    told = " ".join(result.stdout.split())
+    assert "it moves from kube-worker-2 to kube-worker-3, which was kept for it" in told
+    assert (
+        "36 ms from edge-1, 25 ms allowed, for 0s; 0 ms there; it moves from kube-worker-1 to edge-1" in told
+    )
+    assert told.count(": Moving: ") == 2, "nobody else is moved"
+    assert "deployment3-xzjgkkhq65-kxscm: Uncovered: reserve second-place" in told, "it is not forgotten"
+
+
 def test_a_thousand_nodes_and_three_thousand_pods(tmp_path: Path) -> None:
     nodes = [
         {
