@@ -46,15 +46,7 @@ from engine.manifests.kinds import Object
 from engine.manifests.objects import DaemonSet, Job, Workload
 from engine.model.device_uses import DeviceMapping
 from engine.model.devices import Allocation, ResourceClaim
-from engine.model.objects import (
-    Condition,
-    ContainerExtendedResource,
-    ExtendedResourceClaim,
-    Node,
-    Pod,
-    PodKey,
-    Taint,
-)
+from engine.model.objects import Condition, Node, Pod, PodKey, Taint
 from engine.model.shape import workload
 from engine.model.storage import ClaimName, PersistentVolume, PersistentVolumeClaim
 
@@ -254,8 +246,7 @@ class SimulatedCluster:
 
     def tell_extended_claim(self, pod: PodKey, claim: str, mappings: Sequence[DeviceMapping]) -> None:
         """Say in the pod's status which claim has what it asks for; the uid is a precondition."""
-        told = tuple(ContainerExtendedResource(*one) for one in mappings)
-        self._registry.tell_extended_claim(pod, ExtendedResourceClaim(claim, told))
+        self._registry.tell_extended_claim(pod, claim, mappings)
 
     def post_event(self, event: ClusterEvent) -> None:
         """Record an Event."""

@@ -5,7 +5,7 @@ Source: ``pkg/registry/core/pod`` (strategy, storage, eviction).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,7 +15,8 @@ from engine.cluster.simulated.admission import PodAdmission, full_spec, with_con
 from engine.cluster.simulated.agenda import Agenda
 from engine.cluster.simulated.refusals import already_exists, conflict, invalid, not_found, wrong_uid
 from engine.cluster.simulated.store import PodName, Store, ended
-from engine.model.objects import Condition, ExtendedResourceClaim, Pod, PodKey
+from engine.model.device_uses import DeviceMapping
+from engine.model.objects import Condition, ContainerExtendedResource, ExtendedResourceClaim, Pod, PodKey
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, so that names spell no words (``k8s.io/apimachinery/pkg/util/rand``)."""
@@ -112,13 +113,14 @@ class PodRegistry:
         if pod.status.nominated_node_name != node:
             self._store.put_pod(replace(pod, status=replace(pod.status, nominated_node_name=node)))
 
-    def tell_extended_claim(self, key: PodKey, told: ExtendedResourceClaim) -> None:
+    def tell_extended_claim(self, key: PodKey, claim: str, mappings: Iterable[DeviceMapping]) -> None:
         """Patch the claim of the pod's extended resources.
 
         Raises:
             ApiError: 404, or 409 where the uid is another.
         """
         pod = self._get(key, "pods")
+        told = ExtendedResourceClaim(claim, tuple(ContainerExtendedResource(*one) for one in mappings))
         self._store.put_pod(replace(pod, status=replace(pod.status, extended_resource_claim_status=told)))
 
     def delete(self, name: PodName, grace: float | None = None, uid: str | None = None) -> None:
