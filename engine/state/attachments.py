@@ -220,7 +220,7 @@ class Attachments:
     def _limit(self, slot: int) -> None:
         csi_node = self._csi_nodes.get(self._columns.names[slot]) if self._columns.alive[slot] else None
         limits = {
-            driver.name: driver.allocatable.count
+            driver.name: max(-UNLIMITED, min(driver.allocatable.count, UNLIMITED))
             for driver in (csi_node.spec.drivers or () if csi_node is not None else ())
             if driver.allocatable is not None and driver.allocatable.count is not None
         }

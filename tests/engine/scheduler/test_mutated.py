@@ -15,7 +15,7 @@ from engine.cluster.reflector import Deleted, Synced, Upserted
 from engine.cluster.simulated import SimulatedCluster
 from engine.compile import compile_policy
 from engine.model.objects import Node, Pod, PodDisruptionBudget, ReplicaSet
-from engine.model.storage import PersistentVolumeClaim
+from engine.model.storage import CSINode, PersistentVolume, PersistentVolumeClaim
 from engine.scheduler.simulation import Simulation
 from engine.scheduler.watched import WATCHED
 from engine.settings import Settings
@@ -138,6 +138,18 @@ ODD: dict[str, tuple[dict[str, Any], list[tuple[type[Object], dict[str, Any]]], 
                          "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
             "spec": {"volumeName": "gone"}, "status": {"phase": "Bound"}})],
         'persistentvolume "gone" not found'),
+    "a limit of more than 64 bits": (
+        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "pvc"}}]},
+        [(CSINode, {"metadata": {"name": name}, "spec": {"drivers": [
+            {"name": "csi.example.com", "allocatable": {"count": count}}]}})
+         for name, count in (("n0", 2**70), ("n1", -(2**70)))] +
+        [(PersistentVolume, {"metadata": {"name": "pv"}, "spec": {
+            "csi": {"driver": "csi.example.com", "volumeHandle": "h"}}}),
+         (PersistentVolumeClaim, {
+             "metadata": {"name": "pvc", "namespace": "default", "uid": "c",
+                          "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+             "spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}})],
+        None),
     "a claim of devices that points nowhere": (
         {"resourceClaims": [{"name": "g", "resourceClaimName": "gone"}]}, [], 'resourceclaim "gone" not found'),
     "a claim of a class that is not there, of an odd size": (
