@@ -77,6 +77,22 @@ def special_claim(pod: PodKey) -> ResourceClaim:
     return claim_for(pod, ClaimedDevices((request,)))
 
 
+def asking_manifest(name: str) -> Manifest:
+    """A pod that asks for an extended resource."""
+    amount = {"example.com/gpu": "1"}
+    container = {
+        "name": "app",
+        "image": "registry.example/app:1",
+        "resources": {"requests": amount, "limits": amount},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"schedulerName": "custom-scheduler", "containers": [container]},
+    }
+
+
 def timeless(claim: ResourceClaim) -> Allocation | None:
     """What a claim has, without since when."""
     found = claim.allocation
@@ -241,7 +257,8 @@ class DeviceProtocol:
             cluster.delete_resource_claim(given)
         assert refusal.value.status == 404
 
-    def test_a_pod_says_which_claim_has_its_extended_resources(self, cluster: Cluster, pod: PodKey) -> None:
+    def test_a_pod_says_which_claim_has_its_extended_resources(self, site: Site, cluster: Cluster) -> None:
+        pod = site.create_pod(asking_manifest(f"asking-{uuid.uuid4().hex[:10]}"))
         cluster.tell_extended_claim(pod, "its-claim", [DeviceMapping("app", "example.com/gpu", "gpus")])
         found = cluster.get_pod(pod.namespace, pod.name)
         assert found is not None

@@ -17,7 +17,12 @@ from engine.model.objects import Condition, PodKey
 from engine.model.placeholder import PRIORITY, PRIORITY_CLASS
 from engine.model.storage import PersistentVolume, PersistentVolumeClaim
 from tests.controlplane.plane import ControlPlane
-from tests.engine.cluster.device_suite import ALLOCATION, resource_claim_manifest, special_claim
+from tests.engine.cluster.device_suite import (
+    ALLOCATION,
+    asking_manifest,
+    resource_claim_manifest,
+    special_claim,
+)
 from tests.engine.cluster.protocol_suite import (
     MOMENT,
     claim_manifest,
@@ -164,9 +169,8 @@ class Calls:
         self.cluster.delete_resource_claim(self.resource_claim())
 
     def tell_extended_claim(self) -> None:
-        self.cluster.tell_extended_claim(
-            self.pod(), "its-claim", [DeviceMapping("app", "example.com/gpu", "gpus")]
-        )
+        pod = self.site.create_pod(asking_manifest(unique("asking")))
+        self.cluster.tell_extended_claim(pod, "its-claim", [DeviceMapping("app", "example.com/gpu", "gpus")])
 
     def post_event(self) -> None:
         for about in (self.pod(), unique("node")):

@@ -48,7 +48,9 @@ def test_names(name: str, may: bool) -> None:
 
 
 def container(name: str, sidecar: bool = False, **requests: Any) -> Container:
-    named: dict[str, str | int | float] = {{"gpu": GPU, "nic": NIC}.get(key, key): str(value) for key, value in requests.items()}
+    named: dict[str, str | int | float] = {
+        {"gpu": GPU, "nic": NIC}.get(key, key): str(value) for key, value in requests.items()
+    }
     return Container(name, ResourceRequirements(requests=named), restart_policy="Always" if sidecar else None)
 
 
@@ -283,3 +285,13 @@ def test_of_two_classes_the_newer_stands_for_a_resource() -> None:
     assert implicit is not None
     assert implicit.metadata.name == "old"
     assert devices.class_for("deviceclass.resource.kubernetes.io/none") is None
+
+
+def test_taking_pods_away_may_help_where_devices_stand_for_what_the_node_lacks() -> None:
+    case = Case()
+    columns = case.cache.columns
+    slots = columns.alive.nonzero()[0]
+    names = [columns.names[slot] for slot in slots]
+    for devices, curable in (((), {"own"}), ((NIC,), {"own", "half"}), ((GPU, NIC), EVERY)):
+        found = NodeResourcesFit(case.placed.shape, columns, devices).curable(slots)
+        assert {name for name, may in zip(names, found, strict=True) if may} == curable
