@@ -16,6 +16,7 @@ from engine.cli.delay_sources import known_delays
 from engine.cli.inputs import fail, plan_of, read_delays
 from engine.cli.known_cluster import ClusterFileError, Objects, read_cluster, read_files
 from engine.cli.live import connected, live_progress, reached
+from engine.cli.logs import as_notes
 from engine.cluster.errors import ApiError
 from engine.cluster.simulated import Delays, ScenarioError, load_scenario
 from engine.cluster.simulated.admission import PodAdmission
@@ -133,6 +134,7 @@ def from_scenario(
     at: float | None,
 ) -> World:
     """A simulated cluster, some time after its start; else when all is quiet."""
+    warned: list[str] = []
     try:
         scenario = load_scenario(path)
         scenario = replace(
@@ -149,20 +151,21 @@ def from_scenario(
         simulation = Simulation(cluster, plan, delay_map, settings)
         until = at if at is not None else scenario.until
         end = scenario.start + (_LONGEST if until is None else until)
-        simulation.settle()
-        while until is not None or not simulation.quiet():
-            due = simulation.next_time()
-            if due is None or due > end:
-                break
-            cluster.run_until(max(due, cluster.clock.now()))
-            while swaps:
-                simulation.swap_delays(swaps.pop(0))
+        with as_notes(warned):
             simulation.settle()
-        if until is not None:
-            simulation.run_until(end)
+            while until is not None or not simulation.quiet():
+                due = simulation.next_time()
+                if due is None or due > end:
+                    break
+                cluster.run_until(max(due, cluster.clock.now()))
+                while swaps:
+                    simulation.swap_delays(swaps.pop(0))
+                simulation.settle()
+            if until is not None:
+                simulation.run_until(end)
     except (ScenarioError, DelayFileError) as error:
         fail(str(error))
-    notes = [*scenario.notes, *(str(note) for note in cluster.notes)]
+    notes = [*scenario.notes, *(str(note) for note in cluster.notes), *warned]
     classes = {
         item.object.metadata.name: item.object
         for item in scenario.items

@@ -12,7 +12,7 @@ from engine.cli.heal_view import HealView, PlannedMove
 from engine.cli.report import hanging
 from engine.cli.reserve_report import cited, many, name, pod_json, time_of
 from engine.durations import text as duration
-from engine.healing.plan import Stay, Way
+from engine.healing.plan import Move, Stay, Way
 from grammar.policy import Heal
 
 FORMAT_VERSION: Final = 1
@@ -52,7 +52,7 @@ def show(console: Console, view: HealView) -> None:
         console.print(f"and {len(view.moves) - _MOVES:,} more moves; --format json has all")
     if view.stays:
         console.print()
-        _stays(console, view.stays)
+        show_stays(console, view.stays)
     if view.due is not None:
         console.print()
         wait = max(view.due - view.now, 0.0)
@@ -78,7 +78,8 @@ def _move(console: Console, one: PlannedMove) -> None:
     hanging(console, Text(" " * 10), Text(_cited(move.heal), style="dim"))
 
 
-def _stays(console: Console, stays: Iterable[Stay]) -> None:
+def show_stays(console: Console, stays: Iterable[Stay]) -> None:
+    """Those that stay though something is wrong, by reason."""
     groups: dict[tuple[str, str, str], list[Stay]] = {}
     for one in stays:
         groups.setdefault((_cited(one.heal), one.reason, one.why), []).append(one)
@@ -118,17 +119,8 @@ def as_json(view: HealView, notes: Iterable[str]) -> dict[str, object]:
         "time": time_of(view.now),
         "ahead_s": view.ahead_s,
         "heals": [cited(one.name, one.span) for one in view.heals],
-        "moves": [_written(one) for one in view.moves],
-        "stays": [
-            {
-                "pod": pod_json(one.pod),
-                "node": one.node or None,
-                "heal": cited(one.heal.name, one.heal.span),
-                "reason": one.reason,
-                "why": one.why,
-            }
-            for one in view.stays
-        ],
+        "moves": [{**move_json(one.move), "due_s": one.due_s} for one in view.moves],
+        "stays": [stay_json(one) for one in view.stays],
         "held": [
             {
                 "subject": one.subject,
@@ -143,8 +135,19 @@ def as_json(view: HealView, notes: Iterable[str]) -> dict[str, object]:
     }
 
 
-def _written(one: PlannedMove) -> dict[str, object]:
-    move = one.move
+def stay_json(one: Stay) -> dict[str, object]:
+    """Something is wrong, and it stays."""
+    return {
+        "pod": pod_json(one.pod),
+        "node": one.node or None,
+        "heal": cited(one.heal.name, one.heal.span),
+        "reason": one.reason,
+        "why": one.why,
+    }
+
+
+def move_json(move: Move) -> dict[str, object]:
+    """A move."""
     return {
         "pod": pod_json(move.pod),
         "from": move.source,
@@ -155,5 +158,4 @@ def _written(one: PlannedMove) -> dict[str, object]:
         "backup": move.backup,
         "stage": move.stage or None,
         "helps": None if move.helps is None else pod_json(move.helps),
-        "due_s": one.due_s,
     }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -53,3 +55,34 @@ def set_up(settings: LogChoice) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+
+
+class _Notes(logging.Handler):
+    """Takes warnings as sentences, each once."""
+
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._notes = notes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and logging.lastResort is not None:
+            logging.lastResort.handle(record)  # a fault of ours: where it was is worth more than a short note
+        told_by_event = hasattr(record, "heal") and not hasattr(record, "pod")
+        note = record.getMessage()
+        if not told_by_event and note not in self._notes:
+            self._notes.append(note)
+
+
+@contextmanager
+def as_notes(notes: list[str]) -> Iterator[None]:
+    """Have what the engine warns of taken down, where nothing set up a log: a simulation tells of it at its end.
+
+    That nodes are held is left out, for events tell of it.
+    """
+    handler = _Notes(notes)
+    engine = logging.getLogger("engine")
+    engine.addHandler(handler)
+    try:
+        yield
+    finally:
+        engine.removeHandler(handler)

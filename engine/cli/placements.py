@@ -11,6 +11,7 @@ from typing import Final
 from engine.cli.progress import Progress, Silence
 from engine.model.objects import Pod, PodKey
 from engine.model.placeholder import holds_for
+from engine.model.shape import Workload
 from engine.placement import Decision, MeasuredLimit, Placer
 from engine.state.pods import PlacedPod
 
@@ -32,6 +33,7 @@ class Row:
         trouble: Why no node was looked at, "" where nodes were.
         feasible: How many nodes could have taken it.
         message: Why it is pending, as its event says; of a placed pod, why nothing was decided. Else "".
+        leaving: Whether it is terminating.
     """
 
     key: PodKey
@@ -45,6 +47,7 @@ class Row:
     trouble: str = ""
     feasible: int = 0
     message: str = ""
+    leaving: bool = False
 
     @property
     def name(self) -> str:
@@ -68,6 +71,7 @@ class Placements:
     progress: Progress = field(default_factory=Silence)
     placer: Placer | None = None
     _rows: dict[PodKey, Row] = field(default_factory=dict)
+    _made_by: dict[PodKey, Workload] = field(default_factory=dict)
 
     def decided(self, pod: PlacedPod, decision: Decision, now: float) -> None:
         """Note a decision."""
@@ -87,7 +91,25 @@ class Placements:
             feasible=decision.feasible,
             message="" if node is not None else decision.message(),
         )
+        self._made_by[pod.key] = pod.workload
         self.progress.decided(now - self.start, node is not None)
+
+    def successor(self, left: PodKey, node: str, time: float, taken: Collection[PodKey]) -> Row | None:
+        """The pod that took another's place, as the decision about it was.
+
+        Args:
+            left: The pod that was moved.
+            node: Where its place was to be.
+            time: When it was moved, seconds since the start.
+            taken: Pods that took another's place.
+        """
+        workload = self._made_by.get(left)
+        for key, row in self._rows.items() if workload is not None else ():
+            if row.node != node or row.time is None or row.time < time or key in taken or key == left:
+                continue
+            if key.namespace == left.namespace and self._made_by[key] == workload:
+                return row
+        return None
 
     def of(self, pods: Iterable[Pod]) -> list[Row]:
         """The rows of the pods, by name, with those about which nothing was decided.
@@ -98,6 +120,10 @@ class Placements:
         return sorted(rows, key=lambda row: _natural(row.key))
 
     def _row(self, pod: Pod) -> Row:
+        row = self._decided(pod)
+        return replace(row, leaving=True) if pod.metadata.deletion_timestamp is not None else row
+
+    def _decided(self, pod: Pod) -> Row:
         row = self._rows.get(pod.key)
         actual = pod.spec.node_name or None
         if row is None:
@@ -151,4 +177,5 @@ def as_json(row: Row) -> dict[str, object]:
         "feasible_nodes": row.feasible,
         "others": [{"reason": reason, "nodes": count} for reason, count in row.others],
         "message": row.message or None,
+        "terminating": row.leaving,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from rich import box
@@ -19,7 +19,7 @@ from rich.text import Text
 from engine.cli.clock_times import clock_time
 from engine.cli.inputs import colours
 from engine.cli.placements import Row
-from engine.cli.timeline import Entry
+from engine.cli.timeline import KEEPS, Entry, grouped
 from engine.placement import MeasuredLimit
 
 _PLAIN_WIDTH: Final = 120
@@ -56,23 +56,36 @@ def show_notes(console: Console, notes: Iterable[str]) -> None:
         hanging(console, Text("note: ", style="dim"), Text(note, style="dim"))
 
 
-def show_rows(console: Console, rows: Sequence[Row]) -> None:
-    """Each pod, and what keeps the pending ones."""
-    if not rows:
+def show_rows(console: Console, rows: Sequence[Row], others: int = 0) -> None:
+    """Each pod, and what keeps the pending ones.
+
+    Args:
+        console: Where.
+        rows: The pods that are shown.
+        others: How many more there are, placed before the time that is asked about.
+    """
+    if not rows and not others:
         console.print("no pods; give manifests of pods or of workloads that make pods", style="bold yellow")
         return
-    if console.width >= _TABLE_WIDTH:
+    if rows and console.width >= _TABLE_WIDTH:
         console.print(_table(rows))
-    else:
+    elif rows:
         for row in rows:
             console.print(_heading(row))
             _details(console, row)
-    console.print()
-    pending = [row for row in rows if row.node is None]
-    console.print(
-        f"{len(rows) - len(pending)} of {len(rows)} pods placed",
-        style="bold yellow" if pending else "bold green",
+    if rows:
+        console.print()
+    there = [row for row in rows if not row.leaving]
+    pending = [row for row in there if row.node is None]
+    total = len(there) + others
+    line = Text(
+        f"{total - len(pending)} of {total} pods placed", style="bold yellow" if pending else "bold green"
     )
+    if others:
+        line.append(f", {others} of them before that and as they were", style="not bold")
+    if len(there) < len(rows):
+        line.append(f"; {len(rows) - len(there)} more on their way out", style="not bold yellow")
+    hanging(console, Text(), line)
     for message, alike in _by_message(pending).items():
         names = ", ".join(row.name for row in alike[:_NAMED])
         more = f" and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
@@ -97,13 +110,19 @@ def _table(rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(
             row.name,
-            Text(row.node, style="green") if row.node else Text("pending", style="bold red"),
+            _node(row),
             "-" if row.time is None else clock_time(row.time),
             _lines(_delays(row)),
             "\n".join(row.rules) or "-",
             "; ".join(_reasons(row)) or "-",
         )
     return table
+
+
+def _node(row: Row) -> Text:
+    if row.node is None:
+        return Text("pending", style="bold red")
+    return Text(f"{row.node}, leaving", style="yellow") if row.leaving else Text(row.node, style="green")
 
 
 def _heading(row: Row) -> Text:
@@ -117,6 +136,8 @@ def _heading(row: Row) -> Text:
         text.append(" on ", style="not bold")
         text.append(row.node, style="green")
         text.append(f" at {when}" if when else "", style="not bold")
+        if row.leaving:
+            text.append(", on its way out", style="not bold yellow")
     return text
 
 
@@ -144,10 +165,11 @@ def _lines(lines: Sequence[Text]) -> Text:
 
 
 def _delays(row: Row) -> list[Text]:
-    return [_delay(limit, row.node is not None) for limit in row.delays]
+    return [limit_text(limit, row.node is not None) for limit in row.delays]
 
 
-def _delay(limit: MeasuredLimit, placed: bool) -> Text:
+def limit_text(limit: MeasuredLimit, placed: bool) -> Text:
+    """A limit, with what the delay is on the pod's node."""
     allowed = f"{limit.limit_ms:g}ms from {limit.origin}"
     if not placed:
         return Text(f"at most {allowed}")
@@ -187,11 +209,23 @@ def _counted(reason: str, nodes: int) -> str:
     return f"{nodes} {noun}: {reason}" if rest == reason else f"{nodes} {noun} {rest}"
 
 
+_TOLD: Final[Mapping[str, str]] = {
+    "Moving": "bold magenta",
+    "Healing": "magenta",
+    "HealingHeld": "bold yellow",
+    KEEPS: "green",
+    "Covered": "green",
+    "Scheduled": "",
+}
+
+
 def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
-    """What happened when."""
-    times = [clock_time(entry.time) for entry in entries]
+    """What happened when. What is told alike of several pods or nodes in one moment stands together."""
+    together = grouped(entries)
+    times = [clock_time(entry.time) for entry in together]
     widest = max(map(len, times), default=0)
-    for time, entry in zip(times, entries, strict=True):
-        style = "bold cyan" if not entry.regarding else "yellow" if entry.warning else ""
+    for time, entry in zip(times, together, strict=True):
+        told = _TOLD.get(entry.reason, "yellow" if entry.warning else "")
+        style = told if entry.regarding else "bold cyan"
         hanging(console, Text(f"{time:>{widest}}  "), Text(entry.text(), style=style))
     console.print()

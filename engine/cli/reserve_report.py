@@ -185,12 +185,13 @@ def as_json(reserves: Iterable[ReserveView], now: float, notes: Iterable[str]) -
     return {
         "format_version": FORMAT_VERSION,
         "time": time_of(now),
-        "reserves": [_reserve(one) for one in reserves],
+        "reserves": [reserve_json(one) for one in reserves],
         "notes": list(notes),
     }
 
 
-def _reserve(one: ReserveView) -> dict[str, object]:
+def reserve_json(one: ReserveView) -> dict[str, object]:
+    """A reserve."""
     return {
         **cited(one.rule.name, one.rule.span),
         "domain": domain(one.rule),

@@ -10,11 +10,15 @@ from typing import Final, TypeVar
 
 import click
 
+from engine.cli.aftermath import Chronicle
+from engine.cli.aftermath_report import as_json as aftermath_json
+from engine.cli.aftermath_report import show as show_aftermath
 from engine.cli.clock_times import clock_time
 from engine.cli.command import Command
 from engine.cli.inputs import fail, plan_of, read_settings
+from engine.cli.logs import as_notes
 from engine.cli.parameters import FILE, Duration
-from engine.cli.placements import FORMAT_VERSION, Placements, as_json
+from engine.cli.placements import FORMAT_VERSION, Placements, Row, as_json
 from engine.cli.progress import progress
 from engine.cli.report import console_for_people, show_notes, show_rows, show_summary, show_timeline
 from engine.cli.timeline import Entry, timeline
@@ -70,6 +74,13 @@ _LONGEST: Final = 3600.0
 )
 @click.option("--timeline", "timeline_", is_flag=True, help="Also show what happened when.")
 @click.option(
+    "--since",
+    type=Duration(),
+    default="0s",
+    metavar="TIME",
+    help="Show only what happened from then on, such as 1min: moves, and pods that were placed or wait.",
+)
+@click.option(
     "--fail-on", type=click.Choice(["pending"]), help="End with status 2 where a pod found no node."
 )
 @click.option(
@@ -90,13 +101,15 @@ def simulate(
     until: float | None,
     seed: int | None,
     timeline_: bool,
+    since: float,
     fail_on: str | None,
     format_: str,
 ) -> None:
     """Place pods on a simulated cluster, by the engine that schedules real ones.
 
     Takes ordinary manifests: pods, and the workloads that make pods. Shows for each pod its node, its delay against
-    its limit, the rules that bind it, and why the other nodes were refused. Time is virtual: minutes pass at once.
+    its limit, the rules that bind it, and why the other nodes were refused; which pods were moved and why, what
+    reserves keep, and which rules are broken at the end. Time is virtual: minutes pass at once.
 
     Ends with 0; with 2 where --fail-on pending was asked for and a pod found no node; with 3 where something that was
     given cannot be used; with 1 where the command itself was called wrongly.
@@ -127,13 +140,15 @@ def simulate(
         )
     outcome = _simulate(world, chosen)
     if format_ == "json":
-        click.echo(json.dumps(outcome.as_json(timeline_), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(outcome.as_json(timeline_, since), indent=2, ensure_ascii=False))
     else:
         console = console_for_people()
-        show_summary(console, outcome.summary())
+        show_summary(console, outcome.summary(since))
         if timeline_:
-            show_timeline(console, outcome.timeline())
-        show_rows(console, outcome.rows)
+            show_timeline(console, outcome.timeline(since))
+        rows = outcome.rows_since(since)
+        show_rows(console, rows, len(outcome.rows) - len(rows))
+        show_aftermath(console, outcome.after.since(since), outcome.eventful(since))
         show_notes(console, outcome.notes)
     if fail_on == "pending" and any(row.node is None for row in outcome.rows):
         raise SystemExit(PENDING)
@@ -143,41 +158,64 @@ class _Outcome:
     """A simulation that has ended."""
 
     def __init__(
-        self, world: Scenario, cluster: SimulatedCluster, plan: Plan, placements: Placements
+        self,
+        world: Scenario,
+        cluster: SimulatedCluster,
+        plan: Plan,
+        placements: Placements,
+        chronicle: Chronicle,
+        happened: list[Happening],
     ) -> None:
         self._world = world
         self._cluster = cluster
         self._plan = plan
-        self.happened: list[Happening] = []
+        self._kept = chronicle.entries()
+        self._happened = happened
         self.rows = placements.of(cluster.pods())
+        self.after = chronicle.aftermath(cluster.pods(), cluster.clock.now())
         self.seconds = cluster.clock.now() - world.start
         self.notes = [*world.notes, *(str(note) for note in cluster.notes)]
 
-    def timeline(self) -> list[Entry]:
-        """What happened when."""
-        return timeline(self._world.start, self.happened, self._cluster.events)
+    def rows_since(self, since: float) -> list[Row]:
+        """The pods about which something was decided since then, and those that wait or are on their way out."""
+        return [
+            row
+            for row in self.rows
+            if since <= 0 or row.leaving or row.node is None or (row.time is not None and row.time >= since)
+        ]
 
-    def summary(self) -> str:
+    def eventful(self, since: float) -> bool:
+        """Whether the scenario made anything happen since then."""
+        return any(happening.at >= since for happening in self._happened)
+
+    def timeline(self, since: float) -> list[Entry]:
+        """What happened when, since then."""
+        entries = timeline(self._world.start, self._happened, self._cluster.events, self._kept)
+        return [entry for entry in entries if entry.time >= since]
+
+    def summary(self, since: float) -> str:
         """One line on what was simulated."""
         files = ", ".join(path.name for path in self._world.policies)
         rules = len(self._plan.policy.rules)
         policies = f"policies {files} ({_counted(rules, 'rule')})" if files else "no policies"
         delays = f"delays {self._world.delays}" if self._world.delays else "no delays"
         nodes = _counted(len(self._cluster.nodes()), "node")
-        return f"{nodes}, {policies}, {delays}; {clock_time(self.seconds)} of virtual time"
+        shown = f", shown since {clock_time(since)}" if since > 0 else ""
+        return f"{nodes}, {policies}, {delays}; {clock_time(self.seconds)} of virtual time{shown}"
 
-    def as_json(self, with_timeline: bool) -> dict[str, object]:
+    def as_json(self, with_timeline: bool, since: float) -> dict[str, object]:
         """What ``--format json`` writes; ``simulate.schema.json`` describes it."""
         written: dict[str, object] = {
             "format_version": FORMAT_VERSION,
             "seconds": round(self.seconds, 3),
             "nodes": len(self._cluster.nodes()),
             "rules": [f"{rule.name} ({rule.span})" for rule in self._plan.policy.rules],
-            "pods": [as_json(row) for row in self.rows],
+            "pods": [as_json(row) for row in self.rows_since(since)],
+            **aftermath_json(self.after.since(since)),
             "notes": self.notes,
         }
         if with_timeline:
-            written["timeline"] = [entry.as_json() for entry in self.timeline()]
+            written["timeline"] = [entry.as_json() for entry in self.timeline(since)]
         return written
 
 
@@ -197,12 +235,15 @@ def _simulate(world: Scenario, settings: Settings) -> _Outcome:
         )
     )
     delay_map = _delays(world.delays.load) if world.delays else None
-    with progress() as shown:
+    warned: list[str] = []
+    with progress() as shown, as_notes(warned):
         placements = Placements(world.start, settings.schedulers, shown)
         simulation = Simulation(cluster, plan, delay_map, settings, placements)
         placements.placer = simulation.placer
+        chronicle = Chronicle(simulation, placements, world.start)
         end = world.start + (_LONGEST if world.until is None else world.until)
         simulation.settle()
+        chronicle.look(cluster.clock.now())
         while world.until is not None or not simulation.quiet():
             due = simulation.next_time()
             if due is None or due > end:
@@ -211,10 +252,12 @@ def _simulate(world: Scenario, settings: Settings) -> _Outcome:
             while swaps:
                 simulation.swap_delays(swaps.pop(0))
             simulation.settle()
+            chronicle.look(cluster.clock.now())
         if world.until is not None:
             simulation.run_until(end)
-    outcome = _Outcome(world, cluster, plan, placements)
-    outcome.happened = happened
+            chronicle.look(cluster.clock.now())
+    outcome = _Outcome(world, cluster, plan, placements, chronicle, happened)
+    outcome.notes += warned
     if world.until is None and not simulation.quiet():
         outcome.notes.append(
             f"ended after {clock_time(_LONGEST)} though more was to come; --until TIME sets another end"

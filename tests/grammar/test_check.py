@@ -121,7 +121,7 @@ def test_the_edge_policy_means_what_the_design_says() -> None:
                 ),
             ),
         ),
-        reserves=(Reserve("backup", labelled, NODE, at_most=25.0),),
+        reserves=(Reserve("backup", labelled, NODE, at_most=50.0),),
         heals=(
             Heal(
                 *("node-loss", Trigger.NODE_LOST, None, 10_000.0),
@@ -130,9 +130,13 @@ def test_the_edge_policy_means_what_the_design_says() -> None:
                 hold=55.0,
                 hold_domain=ZONE,
             ),
-            Heal("emptying", Trigger.NODE_DRAINING, None, 10_000.0, moves=20, per_ms=60_000.0),
             Heal("drift", Trigger.BROKEN, "near-source", 60_000.0, improving=10.0, moves=5, per_ms=60_000.0),
-            Heal("room", Trigger.POD_UNSCHEDULABLE, None, 5000.0, relocate=2),
+            Heal(
+                *("room", Trigger.POD_UNSCHEDULABLE, None, 15_000.0),
+                relocate=2,
+                moves=10,
+                per_ms=60_000.0,
+            ),
         ),
     )
     assert policy.sources == (("a.policy", source),)

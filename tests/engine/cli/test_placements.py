@@ -9,6 +9,7 @@ import pytest
 from engine.cli.placements import Placements
 from engine.model.objects import ObjectMeta, Pod, PodSpec, SchedulingGate
 from engine.model.placeholder import PLACEHOLDER
+from engine.model.shape import Workload
 from engine.placement import Decision, MeasuredLimit, Placer
 from engine.state.pods import PlacedPod
 
@@ -27,6 +28,7 @@ class Known:
 
     def __init__(self, pod: Pod) -> None:
         self.key = pod.key
+        self.workload = Workload("Pod", pod.metadata.name)
 
 
 def placements() -> Placements:
