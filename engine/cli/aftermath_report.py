@@ -44,10 +44,15 @@ def show(console: Console, after: Aftermath, eventful: bool) -> None:
     if after.reserves:
         _title(console, "kept at the end", "bold")
         show_reserves(console, after.reserves)
-    if after.broken:
+    known = [one for one in after.broken if not one.unmeasured]
+    unknown = [one for one in after.broken if one.unmeasured]
+    if known:
         _title(console, "rules that are broken at the end", "bold red")
-        _broken(console, after.broken)
-    elif eventful:
+        _broken(console, known)
+    if unknown:
+        _title(console, "limits of which nothing is known at the end", "bold yellow")
+        _broken(console, unknown)
+    if eventful and not known and not unknown:
         _title(console, "no pod breaks a rule at the end", "bold green")
 
 

@@ -62,7 +62,7 @@ def show_rows(console: Console, rows: Sequence[Row], others: int = 0) -> None:
     Args:
         console: Where.
         rows: The pods that are shown.
-        others: How many more there are, placed before the time that is asked about.
+        others: How many more there are, placed before the time that is asked about, and left as they were.
     """
     if not rows and not others:
         console.print("no pods; give manifests of pods or of workloads that make pods", style="bold yellow")
@@ -72,7 +72,8 @@ def show_rows(console: Console, rows: Sequence[Row], others: int = 0) -> None:
     elif rows:
         for row in rows:
             console.print(_heading(row))
-            _details(console, row)
+            if not row.leaving:
+                _details(console, row)
     if rows:
         console.print()
     there = [row for row in rows if not row.leaving]
@@ -82,7 +83,8 @@ def show_rows(console: Console, rows: Sequence[Row], others: int = 0) -> None:
         f"{total - len(pending)} of {total} pods placed", style="bold yellow" if pending else "bold green"
     )
     if others:
-        line.append(f", {others} of them before that and as they were", style="not bold")
+        which = f"{others} of them" if others < total else "all of them"
+        line.append(f", {which} as they were before", style="not bold")
     if len(there) < len(rows):
         line.append(f"; {len(rows) - len(there)} more on their way out", style="not bold yellow")
     hanging(console, Text(), line)
