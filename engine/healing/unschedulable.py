@@ -63,6 +63,7 @@ class RoomFor:
         self._dependants = dependants
         self._left = _TRIES_AT_ONCE
         self._tries = 0
+        self._spared = False
 
     def run(self) -> None:
         """Help whom it can be done for."""
@@ -99,6 +100,7 @@ class RoomFor:
         if draft.places.any(copy, draft.banned, waited * 1000):
             return  # the scheduler gets to it by itself
         self._tries = 0
+        self._spared = False
         for number in range(1, min(most, most if allowed is None else allowed) + 1):
             for one in self._candidates(copy, stages, number):
                 if self._tries >= _TRIES or self._left <= 0:
@@ -111,6 +113,8 @@ class RoomFor:
         why = f"waiting for {told_s(waited)}, and moving {told} would not make room for it"
         if self._tries >= _TRIES or self._left <= 0:
             why = f"waiting for {told_s(waited)}, and no way to make room for it was found in {self._tries} tries"
+        if self._spared:
+            why += "; pods that were placed or moved lately are left where they are for now"
         draft.unhelped(Stay(pod.key, "", heal, "nowhere", why))
 
     def _candidates(self, copy: PlacedPod, stages: Sequence[Evaluation], number: int) -> Iterator[_Try]:
@@ -176,6 +180,7 @@ class RoomFor:
         until += [one for one in (draft.situation.pace.back_at(pod, draft.now),) if one is not None]
         last = max(until, default=0.0)
         draft.later(last)
+        self._spared |= last > draft.now
         return last > draft.now
 
     def _rank(self, pods: Sequence[PlacedPod], slot: int) -> tuple[object, ...]:

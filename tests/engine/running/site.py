@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,14 @@ class Site:
         fresh.write_text(self._delays())
         fresh.replace(self.berth.delays)
 
+    def age(self, app: str, seconds: float = 3600.0) -> None:
+        """Have pods seem to have started so long ago: those that started just now are left in peace."""
+        started = datetime.fromtimestamp(time.time() - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for pod in self.pods(app):
+            self.plane.api.patch(
+                f"{DEFAULT}/{pod['metadata']['name']}/status", {"status": {"startTime": started}}
+            )
+
     # What there is
 
     def pods(self, app: str = "") -> list[Object]:
@@ -266,8 +274,8 @@ class Site:
         ]
 
     def wrong(self, counts: Mapping[str, int], lost: Iterable[str] = ()) -> list[str]:
-        """What is not as it has to be: workloads with their counts, all placed, within their limits, on good nodes."""
-        pods = self.pods()
+        """What of these workloads is not as it has to be: as many, all placed, within their limits, on good nodes."""
+        pods = [pod for pod in self.pods() if pod["metadata"].get("labels", {}).get("app") in counts]
         there = Counter(pod["metadata"].get("labels", {}).get("app", "") for pod in pods)
         found = [f"{app}: {there[app]} of {count}" for app, count in counts.items() if there[app] != count]
         bad = set(lost)

@@ -15,14 +15,17 @@ from typing import Any
 
 import pytest
 
-from tests.controlplane import ControlPlane
+from tests.controlplane import ControlPlane, make_node, make_pod
+from tests.controlplane.manifests import ZONE
 from tests.engine.running.berth import Start
 from tests.engine.running.site import (
     NODE_LOSS,
     RESERVE,
     RULES,
+    SCHEDULER,
     Site,
     budget,
+    labels,
     workload,
 )
 
@@ -187,6 +190,11 @@ def test_room_is_made_by_one_move(build: Build) -> None:
     tight = workload("Deployment", "tight", 1, cpu="1500m")
     tight["spec"]["template"]["metadata"]["labels"] |= {f"delay_{full}": "10"}
     site.plane.apply([tight])
+    # The others have just been placed themselves.
+    site.plane.eventually(lambda: bool(site.events("NotMoved")), "it is told who stays")
+    assert site.events("NotMoved")[0].endswith("lately are left where they are for now")
+    assert site.uids("filler") == before
+    site.age("filler")
     site.await_right({"filler": 3, "tight": 1})
     assert site.nodes_of("tight") == [full]
     assert len(before - site.uids()) == 1
@@ -219,3 +227,98 @@ def test_a_node_that_is_emptied(build: Build) -> None:
     site.await_held()
     site.check_reserve()
     assert site.diary.bound_twice() == []
+
+
+def test_pods_that_must_not_be_two(build: Build) -> None:
+    """Of a StatefulSet, and bare ones: told why they stay, until it is known that nothing of them runs any more."""
+    site = build(RULES + RESERVE + NODE_LOSS)
+    site.plane.apply([workload("StatefulSet", "db", 3, "25")])
+    site.plane.create_pods([make_pod("solo", labels=labels("solo", "25"), scheduler=SCHEDULER)])
+    counts = {"db": 3, "solo": 1}
+    site.await_right(counts)
+    before = site.uids()
+    lost = {*site.nodes_of("db-0"), *site.nodes_of("solo")}
+    leave = {uid for node in lost for uid in site.uids("db", node)}
+    for node in lost:
+        site.plane.crash_node(node)
+    site.plane.await_nodes(lost, "Unknown")
+    site.plane.eventually(
+        lambda: {"db-0", "solo"} <= {text.split(":")[0] for text in site.events("NotMoved")}, "it is told"
+    )
+    told = {text.split(":")[0]: text for text in site.events("NotMoved")}
+    assert "there must never be two of it" in told["db-0"]
+    assert "recreate bare pods" in told["solo"]
+    assert site.uids() == before
+    taint = {"key": "node.kubernetes.io/out-of-service", "value": "off", "effect": "NoSchedule"}
+    for node in lost:
+        taints = site.plane.node(node)["spec"].get("taints", [])
+        site.plane.api.patch(f"/api/v1/nodes/{node}", {"spec": {"taints": [*taints, taint]}})
+    site.await_right({"db": 3}, lost)
+    assert before - site.uids("db") - site.uids("solo") == leave
+    assert site.diary.twice == []
+    assert site.uids("solo") <= before
+    site.await_held()
+
+
+def test_the_rule_may_say_that_they_move_all_the_same(build: Build) -> None:
+    lines = "move pods\n  recreate bare pods\n  force stateful pods"
+    site = build(RULES + RESERVE + NODE_LOSS.replace("move pods", lines))
+    site.plane.apply([workload("StatefulSet", "db", 3, "25")])
+    site.plane.create_pods([make_pod("solo", labels=labels("solo", "25"), scheduler=SCHEDULER)])
+    counts = {"db": 3, "solo": 1}
+    site.await_right(counts)
+    site.await_held()
+    before = site.uids()
+    lost = sorted({*site.nodes_of("db-0"), *site.nodes_of("solo")})
+    leave = {uid for node in lost for uid in site.uids(node=node)}
+    for node in lost:
+        site.plane.crash_node(node)
+    site.plane.await_nodes(lost, "Unknown")
+    site.await_right(counts, lost)
+    assert before - site.uids() == leave
+    assert site.diary.twice == []
+    site.await_held()
+    [solo] = site.pods("solo")
+    # The API server itself labels a pod with the zone of its node.
+    [zone] = {node["metadata"]["labels"][ZONE] for node in [site.plane.node(solo["spec"]["nodeName"])]}
+    assert solo["metadata"]["labels"] == labels("solo", "25") | {ZONE: zone}
+    for node in lost:
+        site.plane.restore_node(node)
+    site.plane.await_nodes(lost, "True")
+    site.await_right(counts)
+    site.await_held()
+    assert site.diary.made("solo") == 2
+    assert site.diary.made("db") == 3 + len(leave) - 1
+    assert site.diary.twice == []
+
+
+def test_a_job_goes_on(build: Build) -> None:
+    """Its pod waits on a node that nobody plays, which so falls silent; on one of the others it is done."""
+    site = build(RULES + NODE_LOSS, milliseconds={"e0": 10.0, "e1": 10.0})
+    site.plane.cordon("e0")
+    site.plane.cordon("e1")
+    site.plane.create_nodes([make_node("silent")])
+    pod = make_pod("job", labels=labels("job"), scheduler=SCHEDULER)
+    template = {
+        "metadata": {"labels": pod["metadata"]["labels"]},
+        "spec": {**pod["spec"], "restartPolicy": "Never"},
+    }
+    site.plane.apply(
+        [
+            {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "metadata": {"name": "job"},
+                "spec": {"template": template},
+            }
+        ]
+    )
+    site.plane.eventually(lambda: site.nodes_of("job") == ["silent"], "it is placed")
+    site.plane.cordon("e0", False)
+    site.plane.cordon("e1", False)
+    site.plane.await_nodes(["silent"], "Unknown")
+    path = "/apis/batch/v1/namespaces/default/jobs/job"
+    site.plane.eventually(
+        lambda: site.plane.api.get(path)["status"].get("succeeded") == 1, "the job is done", 90
+    )
+    assert site.diary.made("job") == 2
