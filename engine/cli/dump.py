@@ -62,7 +62,7 @@ def dump(
     called wrongly or the cluster does not answer.
 
     \b
-    berth dump --output dump.json --policies policies
+    berth dump --output dump.json --policies policies/edge.policy
     berth explain --cluster dump.json shop/web-3
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     keeps = annotation_filter(frozenset(annotations) | plan_from(policies).annotations)

@@ -77,7 +77,7 @@ def explain(
     given cannot be used; with 1 where the command was called wrongly or the cluster does not answer.
 
     \b
-    berth explain web-3 --policies policies
+    berth explain web-3 --policies policies/edge.policy
     berth explain --cluster dump.json --pod app.yaml --node edge-7
     berth explain shop/web-3 --scenario demo/edge.scenario.yaml --at 90s
     """  # noqa: D301  (click's mark for text that is not to be wrapped)

@@ -50,8 +50,8 @@ def heal(asked: Asked, plan: bool, now: bool, format_: str) -> None:
     the cluster does not answer.
 
     \b
-    berth heal --plan --policies policies --delays delays.csv
-    berth heal --plan --cluster dump.json --policies policies --now --format json
+    berth heal --plan --policies policies/edge.policy --delays delays.csv
+    berth heal --plan --cluster dump.json --policies policies/edge.policy --now --format json
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     if not plan:
         fail("say --plan: `berth run` alone carries moves out, and this shows them", MISUSED)

@@ -36,8 +36,8 @@ def reserve(asked: Asked, format_: str) -> None:
     the cluster does not answer.
 
     \b
-    berth reserve --policies policies --delays delays.csv
-    berth reserve --cluster dump.json --policies policies --format json
+    berth reserve --policies policies/edge.policy --delays delays.csv
+    berth reserve --cluster dump.json --policies policies/edge.policy --format json
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     context = click.get_current_context()
     if context.invoked_subcommand is not None:

@@ -74,8 +74,8 @@ def check(
     where nothing was checked: called wrongly, something given cannot be used, or the cluster does not answer.
 
     \b
-    berth reserve check --policies policies --delays delays.csv
-    berth reserve check --cluster dump.json --policies policies --plan --witness edge-3
+    berth reserve check --policies policies/edge.policy --delays delays.csv
+    berth reserve check --cluster dump.json --policies policies/edge.policy --plan --witness edge-3
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     with _unanswered():
         world = asked.world()

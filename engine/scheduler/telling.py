@@ -76,7 +76,7 @@ class Telling:
 
     def healing(self, node: str, heal: Heal, pods: int, now: float) -> None:
         """A node's pods begin to move."""
-        message = f"heal {_cited(heal)} moves {pods} pods from it"
+        message = f"heal {_cited(heal)} moves {pods} {'pod' if pods == 1 else 'pods'} from it"
         self._recorder.event(ClusterEvent(node, EventType.WARNING, "Healing", "Healing", message, utc(now)))
 
     def _tell(self, pod: Pod, kind: EventType, reason: str, action: str, message: str, now: float) -> None:

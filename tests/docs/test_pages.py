@@ -15,7 +15,7 @@ import click
 import pytest
 
 from engine.cli import main
-from grammar import check_texts
+from grammar import check_paths, check_texts
 from tests.docs.blocks import PAGES, ROOT, Block, blocks
 from tests.docs.console import ANY_LINES, Sandbox, Step, fits, normalised, steps
 
@@ -119,6 +119,17 @@ def test_commands_that_are_not_run_can_be(block: Block) -> None:
 )
 def test_what_can_be_right(words: str, bad: bool) -> None:
     assert (known(words.split()) != "") is bad
+
+
+def test_policies_that_commands_name_are_one_policy() -> None:
+    named = {
+        path
+        for page in PAGES
+        for path in re.findall(r"--policies (\S+)", page.read_text(encoding="utf-8"))
+        if (ROOT / path).exists()
+    }
+    assert "policies/edge.policy" in named
+    assert [path for path in sorted(named) if check_paths([ROOT / path]).policy is None] == []
 
 
 def anchors(page: Path) -> set[str]:
