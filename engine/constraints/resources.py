@@ -6,7 +6,7 @@ Sources: kube-scheduler's plugins NodePorts, NodeResourcesFit (least allocated) 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,17 @@ class NodeResourcesFit:
             short = int(np.count_nonzero(~self._fits(resource, value, refused)))
             if short:
                 reasons["Too many pods" if resource == PODS else f"Insufficient {resource}"] = short
+        return reasons
+
+    def short_beside(self, slot: int, held: Mapping[str, int]) -> Counter[str]:
+        """What a node is short of for the pod, were others there, too, that hold so much; `reasons` of one node."""
+        columns, reasons = self._columns, Counter[str]()
+        for resource, value in self._requests:
+            allocatable = int(columns.resource(columns.allocatable, resource)[slot])
+            used = int(columns.resource(columns.used, resource)[slot])
+            elsewhere = resource in self._devices and allocatable == 0
+            if used + held.get(resource, 0) + value > allocatable and not elsewhere:
+                reasons["Too many pods" if resource == PODS else f"Insufficient {resource}"] = 1
         return reasons
 
     def values(self, slot: int) -> tuple[Value, ...]:

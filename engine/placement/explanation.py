@@ -31,7 +31,7 @@ from engine.placement.explanation_parts import (
 )
 from engine.placement.explanation_scores import Choice, chosen
 from engine.placement.placer import Placer
-from engine.placement.preemption import Promised
+from engine.placement.promises import Promised
 from engine.state.columns import PODS, Columns
 from engine.state.pods import PlacedPod
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -28,11 +28,11 @@ from engine.placement.decision import (
 )
 from engine.placement.evaluation import Evaluation, totals
 from engine.placement.hints import hint
-from engine.placement.preemption import Preemptor, Promised, refusal
+from engine.placement.preemption import Preemptor, among
+from engine.placement.promises import Promised, unpromised
 from engine.state.cache import Cache
 from engine.state.columns import Columns
 from engine.state.pods import Phase, PlacedPod
-from engine.state.supposition import Supposition
 from grammar.policy import Reserve
 
 _KEPT_BYTES: Final = 256 * 2**20
@@ -284,32 +284,11 @@ class Placer:
         self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]
     ) -> tuple[Slots, Promised | None]:
         """The feasible slots without those whose room is promised to others, or only the one promised to the pod."""
-        feasible, promised = self._unpromised(pod, evaluation, feasible, needed)
+        feasible, promised = unpromised(self._cache, pod, evaluation, feasible, needed)
         own = self._columns.slot(self._cache.nominations.node_of(pod.key))
-        if own is not None and _among(own, feasible):
+        if own is not None and among(own, feasible):
             feasible = np.array([own], dtype=np.int64)
         return feasible, promised
-
-    def _unpromised(
-        self, pod: PlacedPod, evaluation: Evaluation, feasible: Slots, needed: Sequence[Origin]
-    ) -> tuple[Slots, Promised | None]:
-        nominations = self._cache.nominations
-        if not nominations or not len(feasible):
-            return feasible, None
-        refused: dict[int, Counter[str]] = {}
-        others: dict[int, Sequence[PlacedPod]] = {}
-        for node in nominations.nodes():
-            slot = self._columns.slot(node)
-            yielding = nominations.yielding(pod, node) if slot is not None else []
-            if slot is None or not yielding or not _among(slot, feasible):
-                continue
-            with Supposition(self._cache, slot) as world:
-                why = refusal(world, evaluation, slot, yielding, needed)
-            if why is not None:
-                refused[slot], others[slot] = why, yielding
-        if refused:
-            feasible = feasible[~np.isin(feasible, list(refused))]
-        return feasible, Promised(refused, others) if refused else None
 
     def _make_room(
         self,
@@ -369,7 +348,7 @@ class Placer:
     def fitting(self, pod: PlacedPod, now: float, stage: int) -> int:
         """How many nodes could take the pod in one of its stages, likewise; a node promised to it is one of them."""
         evaluation, needed = self.evaluation(pod, now, stage), self.requirements(pod, now).needed
-        return len(self._unpromised(pod, evaluation, evaluation.feasible(), needed)[0])
+        return len(unpromised(self._cache, pod, evaluation, evaluation.feasible(), needed)[0])
 
     def nominated(self, pod: PlacedPod) -> str:
         """The node that is promised to the pod, "" where there is none."""
@@ -442,12 +421,6 @@ def _with_promised(evaluation: Evaluation, promised: Promised | None) -> Refusal
         return refusals
     refusals.codes[list(promised.slots)] = len(refusals.filters) + 1
     return Refusals(refusals.codes, (*refusals.filters, promised))
-
-
-def _among(slot: int, slots: Slots) -> bool:
-    """Whether a slot is among others, which rise."""
-    position = int(np.searchsorted(slots, slot))
-    return position < len(slots) and int(slots[position]) == slot
 
 
 def going(pod: PlacedPod) -> bool:

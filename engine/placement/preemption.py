@@ -14,7 +14,7 @@ forbids the pod. The node where least is lost is chosen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,13 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compile.origins import Origin
-from engine.constraints.protocol import Depends, Mask, Slots, curable
-from engine.constraints.telling import RoomPromised, Value
+from engine.constraints.protocol import Mask, Slots, curable
 from engine.placement.decision import PASSES, Loss, Preemption, Refusals, Victim
 from engine.placement.evaluation import Evaluation
 from engine.state.cache import Cache
 from engine.state.columns import PODS
-from engine.state.labels import Where
 from engine.state.levels import Levels
 from engine.state.pods import PlacedPod
 from engine.state.supposition import Supposition
@@ -176,6 +174,11 @@ class Preemptor:
             - columns.resource(columns.used, resource)[slots]
             for resource, _ in asked
         }
+        for slot, yielding in self._promised(pod):
+            if among(slot, slots):
+                promised, position = held_by(yielding), int(np.searchsorted(slots, slot))
+                for resource, left in room.items():
+                    left[position] -= promised[resource]
         victims = np.zeros(len(slots), dtype=np.int64)
         bounds = np.zeros(len(slots), dtype=np.int64)
         enough: Mask = np.zeros(len(slots), dtype=np.bool_)
@@ -199,6 +202,14 @@ class Preemptor:
                 reasons[name] += int(np.count_nonzero(room[resource][short] < value))
         kept = somebody & enough
         return slots[kept], bounds[kept]
+
+    def _promised(self, pod: PlacedPod) -> Iterator[tuple[int, Sequence[PlacedPod]]]:
+        """The slots that are promised to pods which this one must leave room for."""
+        nominations = self._cache.nominations
+        for node in nominations.nodes():
+            slot, yielding = self._cache.columns.slot(node), nominations.yielding(pod, node)
+            if slot is not None and yielding:
+                yield slot, yielding
 
     # One node
 
@@ -334,39 +345,6 @@ class Preemptor:
         return candidate
 
 
-class Promised:
-    """Refuses nodes that could take the pod, were it not for pods of no lower priority that they are promised to.
-
-    Attributes:
-        slots: Why each, supposing that those pods were there.
-        pods: Those pods, by slot.
-    """
-
-    name = "NominatedPods"
-    citation = None
-    depends = Depends.USAGE
-
-    def __init__(self, slots: Mapping[int, Counter[str]], pods: Mapping[int, Sequence[PlacedPod]]) -> None:
-        self.slots, self.pods = slots, pods
-
-    def passes(self, where: Where) -> Mask:
-        """True where nothing is promised."""
-        refused = np.array(list(self.slots), dtype=np.int64)
-        slots = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-        return ~np.isin(slots, refused)
-
-    def reasons(self, refused: Slots) -> Counter[str]:
-        """What would be lacking."""
-        reasons: Counter[str] = Counter()
-        for slot in refused.tolist():
-            reasons.update(self.slots[slot])
-        return reasons
-
-    def values(self, slot: int) -> tuple[Value, ...]:
-        """Whom the node is promised to."""
-        return tuple(RoomPromised(str(one.key), one.shape.priority) for one in self.pods[slot])
-
-
 def refusal(
     world: Supposition,
     evaluation: Evaluation,
@@ -422,3 +400,18 @@ def _at(column: Slots, slots: Slots) -> Slots:
         column = np.append(column, np.zeros(int(slots[-1]) + 1 - len(column), dtype=np.int64))
     found: Slots = column[slots]
     return found
+
+
+def held_by(pods: Iterable[PlacedPod]) -> Counter[str]:
+    """What pods ask for together, themselves counted."""
+    held: Counter[str] = Counter()
+    for one in pods:
+        held.update(one.requests)
+        held[PODS] += 1
+    return held
+
+
+def among(slot: int, slots: Slots) -> bool:
+    """Whether a slot is among others, which rise."""
+    position = int(np.searchsorted(slots, slot))
+    return position < len(slots) and int(slots[position]) == slot
