@@ -208,8 +208,8 @@ class Loop:
                     synced = True
                     what = "scheduling" if leading else "ready to schedule"
                     log.info("in step with the cluster; %s pods of %s", what, self._names)
-                if self._may_decide():
-                    self.scheduler.run_pass(_BATCH)
+                if self._may_decide() and not self.scheduler.run_pass(_BATCH):
+                    self.scheduler.renew()
                 self._count()
         finally:
             self._shut_down()

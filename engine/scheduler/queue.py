@@ -114,6 +114,16 @@ class SchedulingQueue:
         """All of them, in no order."""
         return list(self._pods.values())
 
+    def unschedulable(self) -> list[PodKey]:
+        """Those that wait for something to happen, the longest queued first."""
+        resting = (pod for pod in self._pods.values() if pod.where == "unschedulable")
+        return [pod.key for pod in sorted(resting, key=lambda pod: pod.queued)]
+
+    def resting(self, key: PodKey) -> QueuedPod | None:
+        """The pod where it waits for something to happen; None where it is tried soon, or is not here."""
+        pod = self._pods.get(key)
+        return pod if pod is not None and pod.where == "unschedulable" else None
+
     def counts(self) -> dict[str, int]:
         """How many pods are in each part: active, backoff, unschedulable."""
         counts = {"active": 0, "backoff": 0, "unschedulable": 0}

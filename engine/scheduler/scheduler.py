@@ -35,6 +35,7 @@ from engine.scheduler.inbox import ContactsTold, DelaysChanged, Message, PlanCha
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.movements import Movements
 from engine.scheduler.queue import QueuedPod, SchedulingQueue
+from engine.scheduler.renewal import Renewal
 from engine.scheduler.room import RoomMaker
 from engine.scheduler.telling import Observer, Telling, unschedulable_since
 from engine.scheduler.upkeep import Upkeep
@@ -113,6 +114,7 @@ class Scheduler:
             volume_timeout,
         )
         self._volumes = self._bindings.volumes
+        self._renewal = Renewal(queue, cache, self._place_unless_held, self._telling, metrics)
         self._upkeep: Upkeep | None = None
         if errands is not None:
             self._upkeep = Upkeep(
@@ -327,6 +329,11 @@ class Scheduler:
                 log.exception("keeping reserves and healing failed unexpectedly")
         return tried
 
+    def renew(self) -> None:
+        """With nothing else to do, bring up to date what a few waiting pods' conditions say."""
+        if self.watched.synced:
+            self._renewal.go_on(self._clock.now())
+
     def schedule_one(self) -> bool:
         """Place the next pod. False where none is active."""
         queued = self._queue.pop()
@@ -401,6 +408,9 @@ class Scheduler:
                 placed, decision, now, lambda avoid: self._placer.place(placed, now, waited, avoid=avoid)
             )
         return decision
+
+    def _place_unless_held(self, placed: PlacedPod, now: float, waited: float) -> Decision | None:
+        return None if self._holds(placed) else self._place(placed, now, waited)
 
     def next_due(self) -> float | None:
         """When there is something to do even if nothing comes in; seconds since the epoch."""

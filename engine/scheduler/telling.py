@@ -44,6 +44,10 @@ class Telling:
         self._failed(pod, "Scheduling", message, now)
         self._condition(pod, "Unschedulable", message, since)
 
+    def still_unschedulable(self, pod: Pod, message: str, since: float) -> None:
+        """No node takes the pod still, perhaps for other reasons: no event, for nothing happened."""
+        self._condition(pod, "Unschedulable", message, since)
+
     def uncovered(self, pod: Pod, reserve: Reserve, why: str, now: float) -> None:
         """No room is kept for the loss of the pod's node."""
         cited = f"reserve {reserve.name} ({reserve.span})"
