@@ -307,7 +307,7 @@ class Reserve:
                 key=lambda one: (one.priority, one.fixed, -one.asked.get("memory", 0), one.key),
             )
             # Those whose rules look at each other were let pass beside each other: they go together.
-            group = [self.backups[key] for key in self._of(victim.loss)] if victim.fixed else [victim]
+            group = [self.backups[key] for key in sorted(self._of(victim.loss))] if victim.fixed else [victim]
             for backup in group:
                 if backup.fixed is victim.fixed:
                     ledger.take(backup)

@@ -330,7 +330,7 @@ class Reserving:
                     placed = self._cache.pod(key)
                     if placed is not None:
                         self._telling.uncovered(placed.pod, one.rule, why, now)
-            for key in one.told.keys() - plan.uncovered.keys():
+            for key in sorted(one.told.keys() - plan.uncovered.keys()):
                 placed = self._cache.pod(key)
                 if placed is not None and key in plan.backups:
                     self._telling.covered(placed.pod, one.rule, plan.backup(key) or "", now)
@@ -346,7 +346,7 @@ class Reserving:
             kept = one.plan.kept()
             held = self._held(one.label)
             keeps += differences(one.label, kept, held, self._scarce(kept))
-        for label in self._placeholders.keys() - labels - {FOR_ONE}:
+        for label in sorted(self._placeholders.keys() - labels - {FOR_ONE}):
             keeps += differences(label, {}, self._held(label))
         nominations = self._cache.nominations
         for keep in keeps:

@@ -9,6 +9,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -190,3 +192,16 @@ def test_warnings_become_notes_and_faults_are_shown_as_well(capsys: pytest.Captu
             log.exception("it failed")
     assert notes == ["pod p is left out", "it failed"]
     assert "ValueError: odd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scenario", ["demo/healing", "demo/edge", "demo/prototype/loss"])
+def test_the_same_scenario_gives_the_same_run_in_every_process(scenario: str) -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", "from engine.cli import main; main()", "simulate", "--scenario",
+             f"{scenario}.scenario.yaml", "--timeline"],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True,
+        ).stdout
+        for seed in ("1", "3", "5")
+    }  # fmt: skip
+    assert len(told) == 1, "the order in a set depends on the process"
