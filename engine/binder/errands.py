@@ -148,7 +148,7 @@ class Runner:
         self._classed = False
 
         def worth_trying(error: BaseException) -> bool:
-            return is_transient(error) and not _forbidden_by_budget(error)
+            return (is_transient(error) and not _forbidden_by_budget(error)) or _lacks_class(error)
 
         self._retrying = Retrying(
             sleep=sleep or sleep_using_event(self.stopping),
@@ -214,16 +214,30 @@ class Runner:
             metadata = {**metadata, "annotations": {**_annotations(manifest), **annotations}}
             manifest = {**manifest, "metadata": metadata}
         spec = cast("Mapping[str, object]", manifest["spec"])
-        if spec.get("priorityClassName") == PRIORITY_CLASS and not self._classed:
-            self._retrying(self._cluster.ensure_priority_class, PRIORITY_CLASS, PRIORITY, _CLASS_SAYS)
-            self._classed = True
+        create = (
+            self._create_classed
+            if spec.get("priorityClassName") == PRIORITY_CLASS
+            else self._cluster.create_pod
+        )
         try:
-            return self._retrying(self._cluster.create_pod, manifest)
+            return self._retrying(create, manifest)
         except ApiError as error:
             if error.status != 409:
                 raise
             # The answer to an earlier try was lost, or a run before this one got so far.
             return self._cluster.get_pod(str(metadata.get("namespace", "")), str(metadata["name"]))
+
+    def _create_classed(self, manifest: Mapping[str, object]) -> Pod:
+        """Make a placeholder, and before that its priority class where that was not seen yet, or has gone since."""
+        if not self._classed:
+            self._cluster.ensure_priority_class(PRIORITY_CLASS, PRIORITY, _CLASS_SAYS)
+            self._classed = True
+        try:
+            return self._cluster.create_pod(manifest)
+        except ApiError as error:
+            if _lacks_class(error):
+                self._classed = False
+            raise
 
     def _unless_gone(self, call: Callable[..., object], *arguments: object) -> None:
         try:
@@ -239,6 +253,16 @@ def _forbidden_by_budget(error: BaseException) -> bool:
     The server's own overload comes with a time to wait.
     """
     return isinstance(error, ApiError) and error.status == 429 and "disruption budget" in error.message
+
+
+def _lacks_class(error: BaseException) -> bool:
+    """Whether a pod is refused as its priority class is not there; one that was made just now is found a little later.
+
+    Source: the admission plugin Priority, which looks classes up in a cache that follows the cluster by a watch.
+    """
+    return (
+        isinstance(error, ApiError) and error.status == 403 and "no PriorityClass with name" in error.message
+    )
 
 
 def _uid(manifest: Mapping[str, object]) -> str:

@@ -27,6 +27,7 @@ GATEWAY = "gateway"
 DEFAULT = "/api/v1/namespaces/default/pods"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 PATIENCE = 60.0
+_FEW = 20
 
 RULES = """
 rule near-source for pods where pod.labels has "delay_*" {
@@ -98,7 +99,7 @@ class Life:
         nodes: Where it was bound, in turn; more than one would be a fault.
         came: When the watch told of it, on this machine's clock.
         bound: When the watch told that it was bound; None where it never was.
-        leaving: Whether it was asked to leave.
+        left: When the watch told that it was asked to leave; None where it never was.
         gone: Whether it is gone.
     """
 
@@ -107,7 +108,7 @@ class Life:
     came: float
     nodes: list[str] = field(default_factory=list)
     bound: float | None = None
-    leaving: bool = False
+    left: float | None = None
     gone: bool = False
 
 
@@ -123,12 +124,15 @@ class Diary:
         listed = self._api.get(DEFAULT)
         for pod in listed["items"]:
             self._see("ADDED", pod)
-        version = listed["metadata"]["resourceVersion"]
+        self._ended = False
 
         def watch() -> None:
-            for line in self._api.watch_lines(DEFAULT, version):
-                event = msgspec.json.decode(line)
-                self._see(event["type"], event["object"])
+            version = listed["metadata"]["resourceVersion"]
+            while not self._ended:  # the server ends a watch whose reader is slow for a moment
+                for line in self._api.watch_lines(DEFAULT, version):
+                    event = msgspec.json.decode(line)
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._see(event["type"], event["object"])
 
         self._thread = threading.Thread(target=watch, daemon=True)
         self._thread.start()
@@ -146,7 +150,8 @@ class Diary:
         if node and node not in life.nodes:
             life.nodes.append(node)
             life.bound = now
-        life.leaving |= "deletionTimestamp" in metadata
+        if life.left is None and "deletionTimestamp" in metadata:
+            life.left = now
         if kind == "DELETED":
             life.gone = True
             if self._named.get(name) == uid:
@@ -160,6 +165,7 @@ class Diary:
         return [life.name for life in self.lives.values() if len(life.nodes) > 1]
 
     def end(self) -> None:
+        self._ended = True
         self._api.close()
         self._thread.join(10)
 
@@ -170,7 +176,7 @@ class Site:
     Args:
         plane: With controllers and KWOK, and empty.
         start: Starts a scheduler.
-        milliseconds: Node → delay from and to the gateway; between other nodes it is 50.
+        milliseconds: Node → delay from and to the gateway; between few other nodes it is 50, between many unmeasured.
         policies: What is in force.
         cpu: Of each node.
         memory: Of each node.
@@ -216,7 +222,8 @@ class Site:
         return self.berth
 
     def _delays(self) -> str:
-        far = [f"{one},{other},50" for at, one in enumerate(self.names) for other in self.names[at + 1 :]]
+        few = self.names if len(self.names) <= _FEW else []
+        far = [f"{one},{other},50" for at, one in enumerate(few) for other in few[at + 1 :]]
         near = [f"{GATEWAY},{name},{value:g}" for name, value in self.milliseconds.items()]
         return "\n".join(["from,to,ms", *near, *far, ""])
 
@@ -310,7 +317,8 @@ class Site:
             if pod["metadata"]["labels"][PLACEHOLDER] == FOR_ONE
         ]
         memory = sum(
-            int(pod["spec"]["containers"][0]["resources"]["requests"].get("memory", "0")) for pod in held
+            int(pod["spec"]["containers"][0]["resources"].get("requests", {}).get("memory", "0"))
+            for pod in held
         )
         planned = self.berth.metric("berth_reserve_memory_bytes")
         if memory != planned:

@@ -1,0 +1,96 @@
+"""How long after the loss of a node its pods are bound again, on a real control plane.
+
+``python -m tests.benchmarks.real_loss`` starts an API server, the controllers and KWOK, makes 200 nodes of which 20 are
+within the limit of the pods of one Deployment, for all of which a reserve keeps room, and takes away the heartbeat of
+one node. The loss is declared when the duration of the rule is over, counted from the transition of the node's Ready
+condition as the API server has it, which is how Berth counts, too: whole seconds, rounded down. When a pod is asked to
+leave, when a replacement comes, and when it is bound, is when a watch tells of it. What follows the declaration is
+planning, an errand for each pod, the controller that makes the replacements, and their bindings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.controlplane import ControlPlane, Options
+from tests.engine.running.berth import Berth
+from tests.engine.running.site import RESERVE, RULES, Site, workload
+
+NODES = 200
+NEAR = 20
+LOST_FOR = 5.0
+LOSS = f"""
+heal node-loss on node lost for {LOST_FOR:g}s {{
+  move pods
+}}
+"""
+
+
+def measure(plane: ControlPlane, covered: int) -> tuple[int, float, float, float]:
+    """Lose a node with about so many covered pods.
+
+    Returns:
+        The pods that it had; seconds from the declared loss until all of them are asked to leave, all replacements
+        are made, and all are bound.
+    """
+    plane.reset(300)
+    started: list[Berth] = []
+
+    def start(plane: ControlPlane, **options: Any) -> Berth:
+        started.append(Berth(plane, Path(folder), **options))
+        return started[-1]
+
+    with tempfile.TemporaryDirectory() as folder:
+        far = {f"n{number:03}": 10.0 if number < NEAR else 50.0 for number in range(NODES)}
+        site = Site(plane, start, Path(folder), RULES + RESERVE + LOSS, far, "32", "256Gi")
+        try:
+            count = covered * NEAR
+            site.plane.apply([workload("Deployment", "video", count, "25", "200m", "1Gi")])
+            site.await_right({"video": count}, timeout=600)
+            site.await_held(300)
+            lost = max(site.names[:NEAR], key=site.nodes_of("video").count)
+            before, had = site.uids(), len(site.uids("video", lost))
+            plane.crash_node(lost)
+            plane.await_nodes([lost], "Unknown")
+            declared = site.declared(lost) + LOST_FOR
+            site.await_right({"video": count}, [lost], timeout=300)
+            plane.eventually(
+                lambda: all(life.bound for life in list(site.diary.lives.values())),
+                "the watch has told of it",
+            )
+            new = [life for uid, life in site.diary.lives.items() if uid not in before]
+            assert len(new) == had
+            left = max(life.left or 0.0 for life in site.diary.lives.values())
+            came, bound = max(life.came for life in new), max(life.bound or 0.0 for life in new)
+            return had, left - declared, came - declared, bound - declared
+        finally:
+            site.diary.end()
+            for berth in started:
+                berth.process.kill()
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measures, and prints a table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.real_loss", description=__doc__)
+    parser.add_argument(
+        "--covered", type=int, action="append", help="covered pods on each near node (default 20 and 100)"
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="losses of each (default 3)")
+    arguments = parser.parse_args(words)
+    table = Table("covered pods lost", "all asked to leave", "all replacements made", "all bound")
+    with ControlPlane(Options(controllers=True, kwok=True)) as plane:
+        for covered in arguments.covered or (20, 100):
+            for _ in range(arguments.repeat):
+                had, left, came, bound = measure(plane, covered)
+                table.add_row(str(had), f"{left:.2f} s", f"{came:.2f} s", f"{bound:.2f} s")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
