@@ -219,12 +219,9 @@ class Reserving:
         """
         if not self.active or promised:
             return
-        changed = self._follow(now)
-        if changed:
+        if self._follow(now) or (idle and self._improve(now)):
             self._dirty = True
             self._tell(now)
-        elif idle and self._improve(now):
-            self._dirty = True
         if self._dirty and now >= self._sync_at:
             self._sync(now)
 
