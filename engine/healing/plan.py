@@ -32,7 +32,7 @@ class Move:
         target: The node that its replacement is to get.
         way: How it leaves.
         heal: The rule that asks for it.
-        why: A clause for people, values included: ``node n1 has been lost for 12s``, ``32 ms from edge-1, 25 ms allowed``.
+        why: A clause for people, values included: ``node n1 has been lost for 12s``, ``32 ms from edge-1, of 25``.
         backup: Whether the target is the place that was kept for it.
         stage: What the replacement falls back to there, "" where it is its first choice.
         helps: The pod that gets its room, where that is why it moves.

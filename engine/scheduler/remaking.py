@@ -83,7 +83,9 @@ class Remaking:
                 self._send(held, (Delete(held.key, 0),), now)  # made anew, by whomever
             elif self._leaves(there):
                 self._alive_since.pop(held.key, None)
+                self._again_at.pop(held.key, None)
             elif now - self._alive_since.setdefault(held.key, now) >= ABANDON_SECONDS:
+                del self._alive_since[held.key]
                 self._send(held, (Delete(held.key, 0),), now)
 
     def ended(self, result: ErrandResult, now: float) -> None:

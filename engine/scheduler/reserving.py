@@ -82,6 +82,7 @@ class Reserving:
         self._refused: dict[tuple[str, str], float] = {}
         self._sync_at = 0.0
         self._dirty = False
+        self._promised = False
         self._retry_at: float | None = None
 
     # Asking
@@ -217,6 +218,7 @@ class Reserving:
             idle: Whether nothing else waits, so that there is time to make reserves smaller.
             promised: Whether places are promised to pods that have not come yet: until they have, all stays as it is.
         """
+        self._promised = promised
         if not self.active or promised:
             return
         if self._follow(now) or (idle and self._improve(now)):
@@ -227,8 +229,8 @@ class Reserving:
 
     def next_due(self, now: float) -> float | None:
         """When there is something to do even if nothing comes in."""
-        if not self.active:
-            return None
+        if not self.active or self._promised:
+            return None  # a promise ends by something that comes in, or lapses
         if self._dirty or self._changed or self._held_changed or self._delays_changed:
             return max(now, self._sync_at)
         due = [self._retry_at] if self._retry_at is not None else []
