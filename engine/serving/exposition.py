@@ -310,8 +310,8 @@ FAMILIES: Final = (
         "moves_total",
         "counter",
         ("heal", "way", "result"),
-        "Moves by the rule that asked for them: sent (the pod was asked to leave), then placed (its replacement has its "
-        "node), refused (it was not let go) or lapsed (no replacement came).",
+        "Moves by the rule that asked for them: sent (the pod was asked to leave), then placed (its replacement has "
+        "its node), refused (it was not let go) or lapsed (no replacement came).",
         lambda s: list(s.measured.moves.items()),
     ),
     Family(

@@ -320,7 +320,8 @@ def same_delays(world: EdgeCluster, row: Row) -> None:
     world.simulation.settle()
     row.map_ms = (time.process_time() - start) * 1000
     world.run(_SETTLE)
-    row.map_moves = sum(world.places().get(name) != node for name, node in before.items())
+    after = world.places()
+    row.map_moves = sum(after.get(name) != node for name, node in before.items())
     if row.size > _FILE_NODES:
         return
     with tempfile.TemporaryDirectory() as folder:

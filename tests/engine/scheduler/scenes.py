@@ -31,6 +31,7 @@ from engine.model.objects import (
     Taint,
 )
 from engine.model.placeholder import holds_for
+from engine.model.requests import pod_requests
 from engine.scheduler.simulation import Simulation
 from engine.scheduler.telling import Observer
 from engine.settings import Settings
@@ -104,7 +105,7 @@ def spec(
     priority: int | None = None,
     node_selector: dict[str, str] | None = None,
 ) -> FullPodSpec:
-    requests = {"cpu": cpu, "memory": memory}
+    requests: dict[str, str | int | float] = {"cpu": cpu, "memory": memory}
     return FullPodSpec(
         scheduler_name="custom-scheduler",
         node_selector=node_selector,
@@ -276,7 +277,7 @@ class World:
         found: dict[str, int] = {}
         for pod in self.cluster.pods():
             if holds_for(pod.metadata.labels) is not None and pod.metadata.deletion_timestamp is None:
-                memory = int((pod.spec.containers[0].resources.requests or {}).get("memory", "0"))
+                memory = pod_requests(pod).get("memory", 0)
                 found[pod.spec.node_name] = found.get(pod.spec.node_name, 0) + memory
         return found
 

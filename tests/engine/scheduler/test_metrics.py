@@ -11,12 +11,13 @@ from engine.binder import Outcome
 from engine.cluster.protocol import ResourceKind
 from engine.cluster.simulated import SimulatedCluster
 from engine.placement import Decision
+from engine.scheduler.metrics import Unmeasured
 from engine.scheduler.simulation import Simulation
 from engine.settings import Settings
 from tests.engine.scheduler.test_simulation import node, plan, pod
 
 
-class Notes:
+class Notes(Unmeasured):
     """Writes down what it is told (an `engine.scheduler.metrics.Metrics`)."""
 
     def __init__(self) -> None:

@@ -37,6 +37,6 @@ def test_what_is_told_follows_what_is_made_smaller() -> None:
     simulation.run_until(start + 120)
     upkeep = simulation.scheduler.upkeep
     assert upkeep is not None
-    [one] = upkeep.reserving.reserves
-    assert one.plan.kept_memory < settled, "it has been made smaller"
-    assert told.bytes[-1] == one.plan.kept_memory
+    [kept] = upkeep.reserving.reserves
+    assert kept.plan.kept_memory < settled, "it has been made smaller"
+    assert told.bytes[-1] == kept.plan.kept_memory

@@ -115,9 +115,7 @@ def test_a_pod_that_cannot_even_be_tried_counts(scraped: Scraped) -> None:
 
 
 def test_room_that_is_made(scraped: Scraped) -> None:
-    victims = tuple(
-        Victim(PodKey("default", f"small-{number}", str(number)), 0) for number in range(3)
-    )
+    victims = tuple(Victim(PodKey("default", f"small-{number}", str(number)), 0) for number in range(3))
     for preemption in (
         Preemption(3, "edge-1", victims),
         Preemption(3, None, (), (("No preemption victims found for incoming pod", 3),)),

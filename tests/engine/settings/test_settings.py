@@ -68,7 +68,6 @@ FULL = {
     },
     "probe": {"service": "berth-probe.kube-system:10270", "keyFile": "key"},
     "reserve": {"namespace": "edge", "image": "pause:1"},
-    "reserve": {"namespace": "edge", "image": "pause:1"},
     "events": {"capacity": 1000, "repeat": "1h"},
     "log": {"level": "debug", "format": "json"},
     "leader": {
