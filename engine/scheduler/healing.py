@@ -44,6 +44,8 @@ AGAIN_SECONDS: Final = 5.0
 """When a plan is made again after something in it could not be carried out, and while somebody waits for a place."""
 LAPSE_SECONDS: Final = 45.0
 """How long a place stays promised to a replacement that does not come: the workload may have been made smaller."""
+HEALING: Final = "Healing"
+"""The reason of the condition by which a pod is told that it is to leave."""
 _PROMISED: Final = "~moving"
 """What the stand-in of a replacement is called after the pod that it replaces; no pod's name has it."""
 
@@ -116,6 +118,7 @@ class Healing:
         self._heirs: dict[PodKey, _UnderWay] = {}
         self._stays: dict[tuple[PodKey, str], str] = {}
         self._held: dict[tuple[str, str], str] = {}
+        self._recalled = False
         self._changed = True
         self._look_at = 0.0
         self._due: float | None = None
@@ -216,6 +219,9 @@ class Healing:
         if self._planner is None:
             self._heals = self._placer.plan.policy.heals
             self._planner = Planner(self._cache, self._placer, self._heals)
+            if not self._recalled:
+                self._recalled = True
+                self._recall()
         if not self._heals or now < self._look_at:
             return
         if not self._changed and (self._due is None or now < self._due):
@@ -255,6 +261,18 @@ class Healing:
             pace=self._pace,
             ours=self._may_move,
         )
+
+    def _recall(self) -> None:
+        """Count the moves of whoever ran before us that can still be seen: the rate of a rule outlives a kill."""
+        heals = {heal.name: heal for heal in self._heals}
+        for pod in self._cache.pods():
+            told = pod.pod.condition("DisruptionTarget") if pod.phase is Phase.TERMINATING else None
+            if told is None or told.reason != HEALING or told.last_transition_time is None:
+                continue
+            heal = heals.get(told.message.removeprefix("heal ").split(":")[0])
+            if heal is not None:
+                move = Move(pod.key, pod.node, "", Way.DELETE, heal, told.message)
+                self._pace.carried_out(move, pod, told.last_transition_time.timestamp())
 
     def _may_move(self, pod: PlacedPod) -> bool:
         return self._ours(pod) and pod.key not in self._under_way
@@ -323,7 +341,7 @@ class Healing:
             yield Evict(move.pod)
             return
         reason = f"heal {move.heal.name}: {move.why}"
-        yield Tell(move.pod, Condition("DisruptionTarget", "True", "Healing", reason, utc(now)))
+        yield Tell(move.pod, Condition("DisruptionTarget", "True", HEALING, reason, utc(now)))
         if move.way is Way.RECREATE:
             yield from self._remaking.steps(move, pod)
         else:

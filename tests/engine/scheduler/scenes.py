@@ -244,6 +244,10 @@ class World:
             else:
                 return
 
+    def restart(self) -> None:
+        """The scheduler ends, and another begins."""
+        self.simulation = self._begin()
+
     def swap_delays(self, map_: DelayMap) -> None:
         self.map = map_
         self.simulation.swap_delays(map_)

@@ -351,3 +351,20 @@ def test_many_places_are_kept_where_places_are_few() -> None:
             if pod.spec.node_name == name and pod.metadata.namespace == "kube-system"
         ]
         assert len(held) == amounts[PODS]
+
+
+def test_the_rate_of_a_rule_outlives_a_kill() -> None:
+    world = settled(RULES + NODE_LOSS.replace("move pods", "move pods\n  at most 2 moves per 3min"))
+    lost = max(NAMES, key=lambda name: len([pod for pod in world.pods() if pod.spec.node_name == name]))
+    world.cluster.apply(deployment("more", 12))
+    world.run(60)
+    assert len([pod for pod in world.pods() if pod.spec.node_name == lost]) > 3
+    world.cluster.fail_node(lost)
+    world.run(60)
+    assert len(world.events("Moving")) == 2
+    for _ in range(3):
+        world.restart()
+        world.run(40)
+        assert len(world.events("Moving")) == 2
+    world.run(80)
+    assert len(world.events("Moving")) == 4
