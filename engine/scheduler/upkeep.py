@@ -23,6 +23,8 @@ from engine.state.pods import Phase, PlacedPod
 
 _REFUSED_AT_MOST: Final = 8
 """Nodes that reserves may refuse before a pod waits: each costs a new plan for it."""
+_GONE_REMEMBERED: Final = 4096
+"""Pods in the placeholders' namespace that went last: more than go while one errand is under way."""
 _ROOM_OR_NODE: Final = Depends.NODE | Depends.USAGE | Depends.DELAY
 
 
@@ -59,6 +61,8 @@ class Upkeep:
     ) -> None:
         self._cache = cache
         self._queue = queue
+        self._namespace = settings.namespace
+        self._gone: dict[PodKey, None] = {}
         self.reserving = Reserving(
             cache, placer, executor, telling, metrics, settings.namespace, settings.image, seed
         )
@@ -112,6 +116,10 @@ class Upkeep:
 
     def gone(self, key: PodKey) -> None:
         """A pod is gone."""
+        if key.namespace == self._namespace:
+            self._gone[key] = None
+            if len(self._gone) > _GONE_REMEMBERED:
+                del self._gone[next(iter(self._gone))]
         self.reserving.gone(key)
         self._remaking.gone(key)
         self.healing.gone(key)
@@ -131,9 +139,13 @@ class Upkeep:
         self.healing.plan_changed()
 
     def ended(self, result: ErrandResult, now: float) -> None:
-        """An errand ended; what was made counts from now on, before the watch tells of it."""
+        """An errand ended; what was made counts from now on, before the watch tells of it.
+
+        Where the watch was faster it knows better: an errand of many steps ends long after its first one, and what
+        that made may have changed since, or be gone again.
+        """
         for pod in result.created:
-            if pod.spec.node_name:
+            if pod.spec.node_name and pod.key not in self._gone and self._cache.pod(pod.key) is None:
                 self.reserving.pod(self._cache.put_pod(pod))
         match result.errand.subject:
             case Keep():
