@@ -138,6 +138,7 @@ def test_run_loads_the_client(berth: Path, elsewhere: Path) -> None:
 
 def test_the_whole_demo(berth: Path, elsewhere: Path) -> None:
     printed = call(berth.parent / "python", "-m", "demo.simulated", cwd=elsewhere)
-    assert printed.count("$ berth ") == 4
+    assert printed.count("$ berth ") == 7
+    assert "which was kept for it" in printed
     assert "14 of 14 pods placed" in printed
     assert "\x1b" not in printed
