@@ -50,7 +50,7 @@ from tests.benchmarks.edge_clusters import NODE_GRACE, SAY_SECONDS, EdgeCluster,
 from tests.engine.build import NOW
 
 SIZES = (10, 50, 200, 400, 1000, 10_000)
-LOSSES = 1_000
+LOSSES = 10_000
 _SLOW_SHARE = 0.05
 _SLOW_MS = 15.0
 _SETTLE = 60.0
