@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tests.controlplane import ControlPlane, Options
 from tests.engine.running.berth import Berth
-from tests.engine.running.site import RESERVE, RULES, Site, workload
+from tests.engine.running.site import RESERVE, RULES, Life, Site, workload
 
 NODES = 200
 NEAR = 20
@@ -48,7 +48,7 @@ def measure(plane: ControlPlane, covered: int) -> tuple[int, float, float, float
 
     with tempfile.TemporaryDirectory() as folder:
         far = {f"n{number:03}": 10.0 if number < NEAR else 50.0 for number in range(NODES)}
-        site = Site(plane, start, Path(folder), RULES + RESERVE + LOSS, far, "32", "256Gi")
+        site = Site(plane, start, Path(folder), RULES + RESERVE + LOSS, far, "32", "256Gi", "250")
         try:
             count = covered * NEAR
             site.plane.apply([workload("Deployment", "video", count, "25", "200m", "1Gi")])
@@ -59,15 +59,18 @@ def measure(plane: ControlPlane, covered: int) -> tuple[int, float, float, float
             plane.crash_node(lost)
             plane.await_nodes([lost], "Unknown")
             declared = site.declared(lost) + LOST_FOR
-            site.await_right({"video": count}, [lost], timeout=300)
+
+            def new() -> list[Life]:
+                return [life for uid, life in list(site.diary.lives.items()) if uid not in before]
+
+            # Lists of all pods would keep the API server busy.
             plane.eventually(
-                lambda: all(life.bound for life in list(site.diary.lives.values())),
-                "the watch has told of it",
+                lambda: sum(life.bound is not None for life in new()) >= had, "all are bound", 120
             )
-            new = [life for uid, life in site.diary.lives.items() if uid not in before]
-            assert len(new) == had
+            site.await_right({"video": count}, [lost])
+            assert len(new()) == had
             left = max(life.left or 0.0 for life in site.diary.lives.values())
-            came, bound = max(life.came for life in new), max(life.bound or 0.0 for life in new)
+            came, bound = max(life.came for life in new()), max(life.bound or 0.0 for life in new())
             return had, left - declared, came - declared, bound - declared
         finally:
             site.diary.end()

@@ -180,6 +180,7 @@ class Site:
         policies: What is in force.
         cpu: Of each node.
         memory: Of each node.
+        places: Pods that each node has room for.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class Site:
         milliseconds: Mapping[str, float],
         cpu: str = "4",
         memory: str = "8Gi",
+        places: str = "110",
     ) -> None:
         self.plane = plane
         self._start = start
@@ -201,7 +203,7 @@ class Site:
         self.diary = Diary(plane)
         plane.apply(roles_for_berth())
         nodes = [
-            make_node(name, cpu=cpu, memory=memory, labels={ZONE: f"zone-{at // 2}"}, kwok=True)
+            make_node(name, cpu=cpu, memory=memory, pods=places, labels={ZONE: f"zone-{at // 2}"}, kwok=True)
             for at, name in enumerate(self.names)
         ]
         taint = {"key": "example.com/gateway", "effect": "NoSchedule"}
