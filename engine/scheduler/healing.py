@@ -69,6 +69,13 @@ class _UnderWay:
     heir: PodKey | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The subject of an errand that only says why: whoever waits for a place does not wait for that."""
+
+    pod: PodKey
+
+
 class Healing:
     """Moves under way, and what is planned.
 
@@ -280,6 +287,7 @@ class Healing:
     def _begin(self, moves: Iterable[Move], now: float) -> None:
         released: set[PodKey] = set()
         by_source: Counter[tuple[str, Heal]] = Counter()
+        told: list[Errand] = []
         for move in moves:
             placed = self._cache.pod(move.pod)
             if placed is None or move.pod in self._under_way:
@@ -313,6 +321,10 @@ class Healing:
                 extra={"pod": str(move.pod), "node": move.source, "heal": move.heal.name},
             )
             self._executor.submit(Errand(move, steps))
+            if move.way is Way.DELETE:
+                told.append(Errand(Told(move.pod), (_told(move, now),)))
+        for errand in told:
+            self._executor.submit(errand)
         for (node, heal), pods in by_source.items():
             if heal.trigger in (Trigger.NODE_LOST, Trigger.NODE_DRAINING):
                 self._telling.healing(node, heal, pods, now)
@@ -340,12 +352,14 @@ class Healing:
         if move.way is Way.EVICT:
             yield Evict(move.pod)
             return
-        reason = f"heal {move.heal.name}: {move.why}"
-        yield Tell(move.pod, Condition("DisruptionTarget", "True", HEALING, reason, utc(now)))
+        if move.way is Way.DELETE:
+            yield Delete(move.pod)  # it stays, terminating, and is told why once all are on their way
+            return
+        yield _told(move, now)
         if move.way is Way.RECREATE:
             yield from self._remaking.steps(move, pod)
         else:
-            yield Delete(move.pod, 0 if move.way is Way.FORCE else None)
+            yield Delete(move.pod, 0)
 
     def _lapse(self, now: float) -> None:
         """Take back promises that nobody came for."""
@@ -391,3 +405,8 @@ class Healing:
         self._held = held
         reasons = Counter((one.heal.name, one.reason) for one in plan.stays)
         self._metrics.unhealed(reasons, Counter(heal for _, heal in held))
+
+
+def _told(move: Move, now: float) -> Tell:
+    reason = f"heal {move.heal.name}: {move.why}"
+    return Tell(move.pod, Condition("DisruptionTarget", "True", HEALING, reason, utc(now)))

@@ -11,7 +11,7 @@ from engine.healing.placeholders import Keep
 from engine.healing.plan import Move
 from engine.model.objects import PodKey
 from engine.placement import Decision, Placer
-from engine.scheduler.healing import Healing
+from engine.scheduler.healing import Healing, Told
 from engine.scheduler.metrics import Metrics
 from engine.scheduler.queue import SchedulingQueue
 from engine.scheduler.remaking import Remaking
@@ -152,6 +152,8 @@ class Upkeep:
                 self.reserving.ended(result, now)
             case Move():
                 self.healing.ended(result, now)
+            case Told():
+                pass  # what could not be said is said by an event, too
             case _:
                 self._remaking.ended(result, now)
 
