@@ -5,7 +5,8 @@ that is gone from the cluster, with pods left on it, has been lost since that wa
 
 - nodes of a domain of which so many are silent as ``hold when`` says: that is a cut link, not so many crashes. One
   node alone is no site, whatever its share, unless the domain is ``node`` itself. Those that are silent still once the
-  share has fallen are lost from then on, so that what comes back a little later finds its pods;
+  share has fallen are lost from then on, and not within a minute, so that what comes back a little later finds its
+  pods;
 - nodes that a probe of another node has reached after they fell silent: they are cut off from the control plane, and
   their pods run.
 """
@@ -27,6 +28,8 @@ from grammar.policy import Heal
 
 OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"
 """The taint by which people say that a node is off, and that nothing runs there."""
+RETURN_S: Final = 60.0
+"""A site returns node by node, as heartbeats come: one that was held is not lost before the others are back so long."""
 _SITE: Final = 2
 """How many nodes of a domain must be silent before their share is looked at."""
 
@@ -74,6 +77,8 @@ class LostNodes:
             reason = held.get(node.name)
             since = max(node.since, self._held.get((heal, node.name), node.since))
             due = since + heal.after_ms / 1000
+            if (heal, node.name) in self._held:
+                due = max(due, self._held[heal, node.name] + RETURN_S)
             if reason is None and due > draft.now:
                 draft.later(due)
                 continue

@@ -229,14 +229,15 @@ def test_a_domain_that_each_node_is_for_itself_is_held_whenever_the_rule_says_so
     assert [one.subject for one in scene.plan().held] == ["node a0"]
 
 
-def test_what_is_silent_still_after_the_others_came_back_is_lost_from_then_on() -> None:
+def test_what_is_silent_still_a_minute_after_the_others_came_back_is_lost() -> None:
     scene = Scene(HOLD, zones(a=3, b=2), [a_pod("p", "a0"), a_pod("q", "a1")])
     scene.lose("a0", "a1", since=NOW - 20)
     assert scene.plan(NOW).held
     scene.cache.put_node(a_node("a1", "a"))
     after = scene.plan(NOW + 5)
-    assert (after.moves, after.stays, after.held, after.due) == ((), (), (), NOW + 10)
-    assert told(scene.plan(NOW + 10)) == [f"p: a0 -> {scene.plan(NOW + 10).moves[0].target} delete"]
+    assert (after.moves, after.stays, after.held, after.due) == ((), (), (), NOW + 60)
+    assert scene.plan(NOW + 59).moves == ()
+    assert told(scene.plan(NOW + 60)) == [f"p: a0 -> {scene.plan(NOW + 60).moves[0].target} delete"]
 
 
 @pytest.mark.parametrize(
