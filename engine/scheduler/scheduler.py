@@ -170,7 +170,7 @@ class Scheduler:
             case Deleted(Node() as node):
                 self._cache.remove_node(node.name)
                 self._bindings.node_gone(node.name, now)
-                self._node_changed()
+                self._look_again()
                 self._queue.wake(Depends.CENSUS | Depends.DELAY, now)  # one node less is no place
             case Upserted(Namespace() as namespace):
                 if self._cache.put_namespace(namespace.metadata.name, namespace.metadata.labels or {}):
@@ -185,8 +185,10 @@ class Scheduler:
                 self._cache.remove_grouping(grouping)
             case Upserted(PodDisruptionBudget() as budget):
                 self._cache.budgets.put(budget)
+                self._look_again()
             case Deleted(PodDisruptionBudget() as budget):
                 self._cache.budgets.remove(budget)
+                self._look_again()
             case Upserted(item) if isinstance(item, StorageObject):
                 self._volumes.put(item, now)
             case Deleted(item) if isinstance(item, StorageObject):
@@ -293,9 +295,10 @@ class Scheduler:
         slot = self._cache.columns.slot(node.name)
         if changed and slot is not None:
             self._movements.node_changed(slot, now)
-            self._node_changed()
+            self._look_again()
 
-    def _node_changed(self) -> None:
+    def _look_again(self) -> None:
+        # A node or a budget is not what it was: what was not healed before perhaps can be now.
         if self._upkeep is not None:
             self._upkeep.node_changed()
 

@@ -8,6 +8,7 @@ import pytest
 from engine.delay import DelayMap
 from engine.model.objects import Taint
 from engine.state.columns import PODS
+from tests.engine.scheduler.preempting import budget
 from tests.engine.scheduler.scenes import (
     DRAINING,
     DRIFT,
@@ -368,3 +369,17 @@ def test_the_rate_of_a_rule_outlives_a_kill() -> None:
         assert len(world.events("Moving")) == 2
     world.run(80)
     assert len(world.events("Moving")) == 4
+
+
+def test_a_budget_that_allows_it_lets_those_go_that_it_kept() -> None:
+    world = settled(RULES + DRAINING)
+    left = world.nodes_of("video")[0]
+    world.cluster.apply(budget("video", "video", 6))
+    world.cluster.cordon(left)
+    world.run(60)
+    assert left in world.nodes_of("video")
+    assert any("disruption budget" in text for text in world.events("NotMoved"))
+    world.cluster.apply(budget("video", "video", 5))
+    world.run(10)
+    assert left not in world.nodes_of("video")
+    assert world.broken() == []
