@@ -307,7 +307,7 @@ class Site:
         self._await(lambda: self.wrong(counts, bad), "everything is where it has to be", timeout)
 
     def await_held(self, timeout: float = PATIENCE) -> None:
-        """Wait until placeholders hold what the scheduler's plan says, nothing is left over, and it is proven to do."""
+        """Wait until placeholders hold as much as the scheduler plans, and nothing is left over."""
         self._await(self.unheld, "room is held as planned", timeout)
 
     def unheld(self) -> list[str]:
@@ -327,16 +327,25 @@ class Site:
             found.append(f"{memory} bytes are held, {planned:.0f} are planned")
         return found
 
-    def check_reserve(self) -> None:
-        """Have proven that what is held now is enough for any loss, and have told that as much is held as planned."""
+    def check_reserve(self, timeout: float = PATIENCE) -> None:
+        """Wait until it is proven that what is held is enough for any loss; it is as much as the scheduler plans.
+
+        Plans that change meanwhile may be as large as before and lie elsewhere, which is written a little later.
+        """
         live = ["--kubeconfig", str(self.plane.kubeconfig), "--policies", str(self.berth.policies)]
         live += ["--delays", str(self.berth.delays), "--format", "json"]
-        proof = run(["reserve", "check", *live], self._folder)
-        assert proof.exit_code == 0, proof.output
-        [told] = json.loads(run(["reserve", *live], self._folder).stdout)["reserves"]
-        assert told["pods"]["uncovered"] == 0, told["pods"]
-        assert told["pods"]["covered"] > 0
-        assert told["held"]["memory"] == self.berth.metric("berth_reserve_memory_bytes")
+
+        def unproven() -> list[str]:
+            proof = run(["reserve", "check", *live], self._folder)
+            [told] = json.loads(run(["reserve", *live], self._folder).stdout)["reserves"]
+            pods = told["pods"]
+            found = [] if proof.exit_code == 0 else [proof.output]
+            found += [] if pods["covered"] and not pods["uncovered"] else [f"uncovered: {pods}"]
+            if told["held"]["memory"] != self.berth.metric("berth_reserve_memory_bytes"):
+                found.append(f"held: {told['held']}")
+            return [*found, *self.unheld()]
+
+        self._await(unproven, "what is held is proven to be enough", timeout)
 
     def _await(self, wrong: Callable[[], Sequence[str]], what: str, timeout: float) -> None:
         last: Sequence[str] = ()
