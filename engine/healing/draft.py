@@ -149,7 +149,7 @@ class Draft:
     def protected(self, pods: Iterable[PlacedPod]) -> bool:
         """Whether a disruption budget forbids evicting these after all that this plan evicts."""
         wanted = list(pods)
-        verdicts = self.cache.budgets.protected([*self.leaving, *wanted])
+        verdicts = self.cache.budgets.protected([*self.leaving, *wanted], evicted=True)
         return any(verdicts[len(self.leaving) :])
 
     def guarded(self, pod: PlacedPod, heal: Heal, what: str) -> None:

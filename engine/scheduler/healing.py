@@ -29,6 +29,7 @@ from engine.model.shape import Workload
 from engine.placement import Placer
 from engine.scheduler.metrics import Metrics
 from engine.scheduler.queue import SchedulingQueue
+from engine.scheduler.refusals import Refusals
 from engine.scheduler.remaking import Remaking
 from engine.scheduler.reserving import Reserving
 from engine.scheduler.telling import Telling
@@ -40,8 +41,6 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.25
 """Plans are not made more often than that, whatever happens."""
-AGAIN_SECONDS: Final = 5.0
-"""When a plan is made again after something in it could not be carried out, and while somebody waits for a place."""
 LAPSE_SECONDS: Final = 45.0
 """How long a place stays promised to a replacement that does not come: the workload may have been made smaller."""
 HEALING: Final = "Healing"
@@ -118,6 +117,8 @@ class Healing:
         self._planner: Planner | None = None
         self._heals: Sequence[Heal] = ()
         self._pace = Pace()
+        self._refusals = Refusals()
+        self._now = 0.0
         self._contacts: tuple[Mapping[str, float], float] | None = None
         self._contact_s = 120.0
         self._under_way: dict[PodKey, _UnderWay] = {}
@@ -188,6 +189,7 @@ class Healing:
 
     def gone(self, key: PodKey) -> None:
         """A pod is gone."""
+        self._refusals.forget(key)
         found = self._heirs.pop(key, None)
         if found is not None:  # another one will come in its place
             found.heir = None
@@ -209,8 +211,8 @@ class Healing:
             extra={"pod": str(move.pod), "node": move.source, "heal": move.heal.name},
         )
         self._metrics.moved(move.heal.name, move.way.value, "refused")
+        self._refusals.refused(move.pod, now)
         self._take_back(found)
-        self._due = min(self._due or now + AGAIN_SECONDS, now + AGAIN_SECONDS)
 
     # The work
 
@@ -234,10 +236,12 @@ class Healing:
         if not self._changed and (self._due is None or now < self._due):
             return
         self._changed = False
+        self._now = now
         self._look_at = now + LOOK_SECONDS
         rooms = any(heal.trigger is Trigger.POD_UNSCHEDULABLE for heal in self._heals)
         self.plan = plan = self._planner.plan(now, self._situation(now, waiting() if rooms else {}))
-        self._due = plan.due
+        due = (plan.due, self._refusals.next_end(now))
+        self._due = min((one for one in due if one is not None), default=None)
         self._tell(plan, now)
         self._begin(plan.moves, now)
 
@@ -282,7 +286,11 @@ class Healing:
                 self._pace.carried_out(move, pod, told.last_transition_time.timestamp())
 
     def _may_move(self, pod: PlacedPod) -> bool:
-        return self._ours(pod) and pod.key not in self._under_way
+        return (
+            self._ours(pod)
+            and pod.key not in self._under_way
+            and not self._refusals.pauses(pod.key, self._now)
+        )
 
     def _begin(self, moves: Iterable[Move], now: float) -> None:
         released: set[PodKey] = set()

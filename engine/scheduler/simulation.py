@@ -88,6 +88,7 @@ class Simulation:
                 self.scheduler.handle(self._inbox.popleft())
                 busy = True
             busy |= self.scheduler.run_pass(_BATCH) > 0
+            busy |= bool(self._inbox)  # errands that it sent have ended at once
 
     def next_time(self) -> float | None:
         """When something is due: in the cluster, or in the scheduler's queue."""

@@ -62,16 +62,22 @@ class Budgets:
             if not budgets:
                 del self._by_namespace[item.metadata.namespace]
 
-    def protected(self, pods: Sequence[PlacedPod]) -> list[bool]:
-        """For each pod, whether a budget would be violated if it went after those before it."""
+    def protected(self, pods: Sequence[PlacedPod], *, evicted: bool = False) -> list[bool]:
+        """For each pod, whether a budget would be violated if it went after those before it; see `violated`."""
         if not self._by_namespace:
             return [False] * len(pods)
-        return [bool(names) for names in self.violated(pods)]
+        return [bool(names) for names in self.violated(pods, evicted=evicted)]
 
-    def violated(self, pods: Sequence[PlacedPod]) -> list[tuple[str, ...]]:
+    def violated(self, pods: Sequence[PlacedPod], *, evicted: bool = False) -> list[tuple[str, ...]]:
         """For each pod, the names of the budgets that would be violated if it went after those before it.
 
-        A pod that the API server already counts as disrupted costs nothing more.
+        A pod that the API server already counts as disrupted costs nothing more, unless it is evicted: the eviction
+        API asks no matter whom (``checkAndDecrement`` in pkg/registry/core/pod/storage/eviction.go). It may count one
+        for two minutes that was not deleted in the end, as where whoever evicted it died amid the request.
+
+        Args:
+            pods: In the order in which they would go.
+            evicted: Whether by the eviction API, and not by being deleted.
         """
         left: dict[int, int] = {}
         verdicts = []
@@ -79,7 +85,7 @@ class Budgets:
             violated: tuple[str, ...] = ()
             labels = pod.shape.labels
             for name, budget in self._by_namespace.get(pod.key.namespace, {}).items() if labels else ():
-                if pod.key.name in budget.disrupted or not budget.selector.matches(labels):
+                if (pod.key.name in budget.disrupted and not evicted) or not budget.selector.matches(labels):
                     continue
                 allowed = left.get(id(budget), budget.allowed) - 1
                 left[id(budget)] = allowed

@@ -47,6 +47,14 @@ def drained(heal: Heal = DRAIN, *, nodes: int = 2, allowed: int | None = None, *
     return scene
 
 
+def test_who_was_counted_as_evicted_already_is_not_let_go_again_for_that() -> None:
+    """The API server may count one that it did not delete in the end, and lets nobody else go meanwhile."""
+    scene = drained(a="ReplicaSet", b="ReplicaSet")
+    counted = BudgetStatus(disruptions_allowed=0, disrupted_pods={"a": None})
+    scene.cache.budgets.put(PodDisruptionBudget(budget(0).metadata, budget(0).spec, counted))
+    assert told(scene.plan()) == ["a: stays on n1, budget", "b: stays on n1, budget"]
+
+
 def test_budgets_hold_for_all_moves_together() -> None:
     scene = drained(a="ReplicaSet", b="ReplicaSet", c="ReplicaSet", allowed=2)
     assert told(scene.plan()) == ["a: n1 -> n2 evict", "b: n1 -> n2 evict", "c: stays on n1, budget"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
+from engine.cluster.errors import ApiError
 from engine.delay import DelayMap
-from engine.model.objects import Taint
+from engine.model.objects import PodKey, Taint
 from engine.state.columns import PODS
 from tests.engine.scheduler.preempting import budget
 from tests.engine.scheduler.scenes import (
@@ -17,6 +20,7 @@ from tests.engine.scheduler.scenes import (
     RESERVE,
     ROOM,
     RULES,
+    Mortal,
     World,
     bare,
     delays,
@@ -382,4 +386,33 @@ def test_a_budget_that_allows_it_lets_those_go_that_it_kept() -> None:
     world.cluster.apply(budget("video", "video", 5))
     world.run(10)
     assert left not in world.nodes_of("video")
+    assert world.broken() == []
+
+
+def test_who_is_not_let_go_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What forbids it, a webhook perhaps, is nothing that we see; and it may end."""
+    asked: list[float] = []
+    forbidden = True
+    real = Mortal.evict
+
+    def evict(cluster: Mortal, pod: PodKey, grace_seconds: int | None = None) -> None:
+        asked.append(cluster.clock.now())
+        if forbidden:
+            raise ApiError(403, "Forbidden", "not today")
+        real(cluster, pod, grace_seconds)
+
+    world = edge(RULES + DRAINING)
+    world.cluster.apply(deployment("video", 1, {"gateway": "25"}))
+    world.run(60)
+    monkeypatch.setattr(Mortal, "evict", evict)
+    [left] = world.nodes_of("video")
+    world.cluster.cordon(left)
+    world.run(300)
+    assert world.nodes_of("video") == [left]
+    pauses = [round(later - one) for one, later in itertools.pairwise(asked)]
+    assert pauses[:6] == [1, 2, 4, 8, 16, 30]
+    assert set(pauses[6:]) == {30}
+    forbidden = False
+    world.run(35)
+    assert world.nodes_of("video") != [left]
     assert world.broken() == []
