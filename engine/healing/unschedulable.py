@@ -1,7 +1,8 @@
 """Room for pods that no node takes: the fewest pods that have another legal place move, so that the waiting one fits.
 
 For one waiting pod, nodes are looked at that taking pods away could open to it. Of the pods there that may move,
-first each alone is tried, then pairs, and so on up to what the rule allows: the less important, and smaller, first.
+first each alone is tried, then pairs, and so on up to what the rule allows: the less important first, of equals those
+that lose least of what they prefer where a rule says ``prefer current``, and then the smaller.
 A try is a supposition: the pods are gone, the waiting one is there, and each finds a place elsewhere by all its rules.
 It must be possible in that order, too, and no other pod may break a rule for it. The number of tries is bounded.
 """
@@ -10,18 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from itertools import combinations
 from typing import Final
 
 import numpy as np
 
 from engine.constraints.protocol import Slots, curable
+from engine.healing.attachment import Attachment
 from engine.healing.choice import way_out
 from engine.healing.dependants import Dependants
 from engine.healing.draft import Draft, told_s
 from engine.healing.places import Place
 from engine.healing.plan import Move, Stay, Way
 from engine.healing.trial import replacement
+from engine.model.objects import PodKey
 from engine.placement.evaluation import Evaluation
 from engine.state.columns import PODS
 from engine.state.pods import PlacedPod
@@ -35,17 +39,27 @@ _NODES: Final = 2_000
 """Nodes whose pods are looked at for one waiting pod: those where least is lacking."""
 _PODS: Final = 16
 """Pods of one node of which more than one may move: the smallest that are large enough together come first anyway."""
+_WEIGHED: Final = 200
+"""Pods that are asked, for one waiting pod, what they lose by going."""
 _YOUNG_S: Final = 60.0
 """A pod that started so lately has just been placed, and is left where it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """Pods that might move from a node."""
+    """Pods that might move from a node.
 
+    Attributes:
+        rank: The smallest is tried first.
+        loss: The points that they lose by it, as far as is known.
+        weighed: Whether that is the last word; else they lose at least so much.
+    """
+
+    rank: tuple[object, ...]
     pods: tuple[PlacedPod, ...]
     slot: int
-    rank: tuple[object, ...]
+    loss: float
+    weighed: bool
 
 
 class RoomFor:
@@ -61,6 +75,8 @@ class RoomFor:
         self._draft = draft
         self._heal = heal
         self._dependants = dependants
+        self._attachment = Attachment(draft)
+        self._losses: dict[PodKey, float] = {}
         self._left = _TRIES_AT_ONCE
         self._tries = 0
         self._spared = False
@@ -101,6 +117,7 @@ class RoomFor:
             return  # the scheduler gets to it by itself
         self._tries = 0
         self._spared = False
+        self._losses = {}
         for number in range(1, min(most, most if allowed is None else allowed) + 1):
             for one in self._candidates(copy, stages, number):
                 if self._tries >= _TRIES or self._left <= 0:
@@ -140,12 +157,11 @@ class RoomFor:
             if number > 1:
                 pods = pods[:_PODS]
             found += [
-                _Try(chosen, slot, self._rank(chosen, slot))
+                self._supposed(chosen, slot, 0.0, weighed=False)
                 for chosen in combinations(pods, number)
                 if all(sum(_held(one, resource) for one in chosen) >= value for resource, value in lack)
             ]
-        found.sort(key=lambda one: one.rank)
-        return iter(found)
+        return self._in_rank(found)
 
     def _curable(self, stages: Sequence[Evaluation]) -> Slots:
         """The slots that taking pods away might open."""
@@ -183,14 +199,37 @@ class RoomFor:
         self._spared |= last > draft.now
         return last > draft.now
 
-    def _rank(self, pods: Sequence[PlacedPod], slot: int) -> tuple[object, ...]:
-        return (
+    def _in_rank(self, found: Sequence[_Try]) -> Iterator[_Try]:
+        """By their ranks. What pods lose is asked of those only whose turn it is as long as that is nothing."""
+        heap = [(one.rank, one) for one in found]
+        heapify(heap)
+        while heap:
+            _, one = heappop(heap)
+            if one.weighed or not any(self._attachment.points(pod) for pod in one.pods):
+                yield one
+                continue
+            loss = sum(self._loss(pod) for pod in one.pods)
+            again = self._supposed(one.pods, one.slot, loss, weighed=True)
+            heappush(heap, (again.rank, again))
+
+    def _loss(self, pod: PlacedPod) -> float:
+        loss = self._losses.get(pod.key)
+        if loss is None:
+            weighed = len(self._losses) < _WEIGHED
+            loss = self._attachment.loss(pod) if weighed else self._attachment.points(pod)
+            self._losses[pod.key] = loss
+        return loss
+
+    def _supposed(self, pods: tuple[PlacedPod, ...], slot: int, loss: float, weighed: bool) -> _Try:
+        rank = (
             max(one.shape.priority for one in pods),
+            loss,
             sum(one.requests.get("memory", 0) for one in pods),
             sum(one.requests.get("cpu", 0) for one in pods),
             self._draft.cache.columns.names[slot],
             tuple(one.key for one in pods),
         )
+        return _Try(rank, pods, slot, loss, weighed)
 
     def _suppose(self, copy: PlacedPod, chosen: _Try, waited: float) -> bool:
         """Try it; where it can be done, it stays in force."""
@@ -207,9 +246,10 @@ class RoomFor:
             return False
         trial.put(copy, chosen.slot)
         found: list[Place] = []
+        elsewhere = draft.without((draft.cache.columns.names[chosen.slot],))
         for one in reversed(copies):  # the largest first
-            place = draft.places.best(one, draft.banned, 0.0)
-            if place is None or place.slot == chosen.slot:
+            place = draft.places.best(one, elsewhere, 0.0)
+            if place is None:
                 trial.back_to(mark)
                 return False
             trial.put(one, place.slot)
@@ -228,6 +268,8 @@ class RoomFor:
             way = way_out(one, self._heal)
             assert isinstance(way, Way)
             why = f"makes room for {copy.key}, which has waited for {told_s(waited)}"
+            if chosen.loss and (loss := self._loss(one)):
+                why += f"; it prefers {source} by {loss:g} points over any other node"
             target = draft.name(place)
             draft.move(
                 Move(one.key, source, target, way, self._heal, why, stage=place.stage, helps=copy.key),
