@@ -77,17 +77,57 @@ def healing_warnings(checked: policy.CheckedPolicy, all_known: bool) -> Iterator
                 "write `heal NAME on node lost for 10s {` and `move pods`; without it, pods stay on a lost node until "
                 "Kubernetes evicts them: after five minutes, unless their tolerations say otherwise",
             )
-    if not checked.heals:
-        for rule in checked.rules:
-            for statement in rule.statements:
-                if isinstance(statement, policy.PreferCurrent):
-                    yield Diagnostic(
-                        "P429",
-                        "this never counts",
-                        statement.span,
-                        "no heal looks at placed pods again",
-                        "take it out, or write a `heal`: a pod that is placed for the first time is on no node",
-                    )
+    yield from _never_current(checked)
+
+
+def _never_current(checked: policy.CheckedPolicy) -> Iterator[Diagnostic]:
+    """Preferences for the present node where no heal ever chooses between pods."""
+    if any(_chooses(heal, checked) for heal in checked.heals):
+        return
+    label, remedy = (
+        (
+            "no heal chooses which pods move",
+            "it decides which of several pods move: on `pod unschedulable`, and on `broken RULE` of a rule about other "
+            "pods (`spread`, `at most`, …); where a node is lost or cordoned, or a delay too long, those must move",
+        )
+        if checked.heals
+        else (
+            "no heal looks at placed pods again",
+            "take it out, or write a `heal`: a pod that is placed for the first time is on no node",
+        )
+    )
+    for rule in checked.rules:
+        for statement in rule.statements:
+            if isinstance(statement, policy.PreferCurrent):
+                yield Diagnostic("P429", "this never counts", statement.span, label, remedy)
+
+
+def _chooses(heal: policy.Heal, checked: policy.CheckedPolicy) -> bool:
+    """Whether it may find several pods of which not all have to move."""
+    if heal.trigger is Trigger.BROKEN:
+        broken = (rule for rule in checked.rules if rule.name == heal.broken)
+        return any(_of_pods(statement, checked) for rule in broken for statement in rule.statements)
+    return heal.trigger is Trigger.POD_UNSCHEDULABLE
+
+
+def _of_pods(statement: policy.Statement, checked: policy.CheckedPolicy) -> bool:
+    """Whether other pods may break what it requires, and mend it by going."""
+    match statement:
+        case policy.Spread() | policy.Cardinality() | policy.Together():
+            return statement.weight is None
+        case policy.Require():
+            return _of_use(statement.condition)
+        case policy.Try():
+            return any(_of_use(checked.node_set(step.nodes).condition) for step in statement.steps)
+        case policy.ForEachLabel():
+            return any(_of_pods(inner, checked) for inner in statement.body)
+    return False
+
+
+def _of_use(condition: policy.Condition) -> bool:
+    """Whether what runs on a node bears on it."""
+    facts = (one for one in operands(condition) if isinstance(one, policy.FactRef))
+    return any(one.subject is policy.Subject.NODE and one.path in ("free", "used", "pods") for one in facts)
 
 
 def _without_measure(checked: policy.CheckedPolicy) -> Iterator[Diagnostic]:

@@ -37,6 +37,9 @@ rule every for all pods {
 """
 
 
+STAY = "rule stay for all pods {\n  prefer current weight 5\n}\n"
+
+
 def checked(text: str) -> CheckedPolicy:
     result = check_texts({"a": RULES + text})
     assert result.policy is not None, result.diagnostics
@@ -270,11 +273,30 @@ WRONG = {
         [("P432", 1)],
     ),
     "staying where nothing moves": (
-        "rule stay for all pods {\n  prefer current weight 5\n}\n",
+        STAY,
         [("P429", 2)],
     ),
-    "staying where something moves": (
-        f"{LOST}rule stay for all pods {{\n  prefer current weight 5\n}}\n",
+    "staying where all must move": (
+        f"{LOST}{STAY}"
+        "heal y on broken every for 9s {\n  move pods\n}\nheal z on node draining for 9s {\n  move pods\n}\n",
+        [("P429", 5)],
+    ),
+    "staying where some move for room": (
+        f"{STAY}heal y on pod unschedulable for 9s {{\n  relocate at most 1 pods\n}}\n",
+        [],
+    ),
+    "staying where some are too many together": (
+        f"{STAY}heal y on broken apart for 9s {{\n  move pods\n}}\n",
+        [],
+    ),
+    "staying where a node is too full": (
+        f"{STAY}rule full for all pods {{\n  require node.pods < 9\n}}\n"
+        "heal y on broken full for 9s {\n  move pods\n}\n",
+        [],
+    ),
+    "staying where a set of nodes is left by what runs there": (
+        f"{STAY}nodes idle where node.used.cpu < 50%\nnodes any where node.age > 1s\n"
+        "rule full for all pods {\n  try idle then any\n}\nheal y on broken full for 9s {\n  move pods\n}\n",
         [],
     ),
     "staying once for every label": (
@@ -292,6 +314,18 @@ WRONG = {
 @pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
 def test_what_is_said(text: str, expected: list[tuple[str, int]]) -> None:
     assert found(text) == expected
+
+
+def test_why_staying_never_counts_is_said() -> None:
+    drain = "heal z on node draining for 9s {\n  move pods\n}\n"
+    said = [
+        next(one for one in check_texts({"a": text}).diagnostics if one.code == "P429")
+        for text in (STAY, STAY + drain)
+    ]
+    assert [one.label for one in said] == [
+        "no heal looks at placed pods again",
+        "no heal chooses which pods move",
+    ]
 
 
 def test_a_domain_that_only_a_reserve_or_a_hold_names_is_used() -> None:
