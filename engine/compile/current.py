@@ -1,7 +1,7 @@
 """``prefer current``: a pod that is looked at again had better stay where it is.
 
-Whoever looks again takes the pod off its node (`engine.state.cache.Cache.lift`) and asks where it would go. Healing asks
-of which of several pods most is lost by leaving (`engine.healing.attachment`).
+Whoever looks again takes the pod off its node (`engine.state.cache.Cache.lift`) and asks where it would go. Healing
+asks which of several pods would lose most by leaving (`engine.healing.attachment`).
 """
 
 from __future__ import annotations
