@@ -17,7 +17,9 @@ Amounts = Mapping[str, int]
 """Resource → amount, in the units of the columns."""
 
 _AT_ONCE: Final = 3
-"""So many placeholders of one reserve lie on a node; what more is needed takes the place of all of them."""
+"""So many placeholders of a reserve share what is kept on a node; one takes the place of all where more are needed."""
+_SPARE_PLACES: Final = 10
+"""Places of a node that others may take before each place that is kept is held by itself."""
 _MILLI: Final = "cpu"
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9])?")
 
@@ -39,22 +41,53 @@ class Keep:
     create: tuple[Amounts, ...]
 
 
+def numbers(plans: Mapping[str, Mapping[str, Amounts]], free: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """How many placeholders there are to be: one for all that is kept on a node, more where places run out.
+
+    A placeholder holds a place among the node's pods, too. Where others could soon have taken so many that too few
+    are left for those that are kept, each of them is held; on the way there one more for each that others take, so
+    that a pod which comes or goes costs a placeholder or two.
+
+    Args:
+        plans: Reserve → node → what is to be kept; ``pods`` is how many pods it is for.
+        free: Node → places that no pod has, those of placeholders counted as free.
+
+    Returns:
+        Reserve → node → number, where that is not one.
+    """
+    kept: dict[str, int] = {}
+    for plan in plans.values():
+        for node, amounts in plan.items():
+            kept[node] = kept.get(node, 0) + amounts.get(PODS, 0)
+    found: dict[str, dict[str, int]] = {}
+    for reserve, plan in plans.items():
+        for node, amounts in plan.items():
+            places = amounts.get(PODS, 0)
+            if node not in free:
+                continue
+            number = places - max(free[node] - kept[node] - _SPARE_PLACES, 0)
+            if number > 1:
+                found.setdefault(reserve, {})[node] = number
+    return found
+
+
 def differences(
     reserve: str,
     kept: Mapping[str, Amounts],
     held: Iterable[PlacedPod],
-    scarce: Mapping[str, int] | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> list[Keep]:
     """What has to change so that placeholders hold what is to be kept, no more and no less.
 
-    A placeholder cannot be changed. Where more is needed one more is made for the rest; where less is, those go that
-    hold too much, and one takes the place of all.
+    A placeholder cannot be changed. Where more is needed one more is made for the rest, up to a few; where less is,
+    one goes that holds enough, and another takes the place of what went too much. What holds but a place comes and
+    goes one by one. So a change costs a few placeholders, however many there are.
 
     Args:
         reserve: Its name.
         kept: Node → what is to be kept there; ``pods`` is how many pods it is for.
         held: The reserve's placeholders now.
-        scarce: The nodes where places among pods are few, so that there are to be as many placeholders as places.
+        numbers: Node → how many placeholders there are to be, where more than one are.
 
     Returns:
         One for each node that something changes on, in order of their names.
@@ -64,35 +97,60 @@ def differences(
         by_node.setdefault(one.node, []).append(one)
     found = []
     for node in sorted(kept.keys() | by_node.keys()):
-        wanted = {name: value for name, value in kept.get(node, {}).items() if value > 0 and name != PODS}
-        places = kept.get(node, {}).get(PODS, 0)
-        count = places if scarce and node in scarce else min(places, 1)
-        keep = _on_node(reserve, node, wanted, count, sorted(by_node.get(node, ()), key=lambda one: one.key))
-        if keep is not None:
-            found.append(keep)
+        amounts = kept.get(node, {})
+        wanted = {name: value for name, value in amounts.items() if value > 0 and name != PODS}
+        number = 0
+        if amounts.get(PODS, 0) > 0:
+            number = max((numbers or {}).get(node, 1), 1)
+        on_node = sorted(by_node.get(node, ()), key=lambda one: one.key)
+        delete, create = _on_node(wanted, number, on_node)
+        if delete or create:
+            found.append(Keep(node, reserve, delete, create))
     return found
 
 
 def _on_node(
-    reserve: str, node: str, wanted: dict[str, int], count: int, held: list[PlacedPod]
-) -> Keep | None:
+    wanted: dict[str, int], number: int, held: list[PlacedPod]
+) -> tuple[tuple[PodKey, ...], tuple[Amounts, ...]]:
+    """Which go, and what those that come hold."""
+    if not number:
+        return tuple(one.key for one in held), ()
+    holders = [one for one in held if any(one.requests.values())]
+    places = [one for one in held if not any(one.requests.values())]
+    going = _too_many(wanted, holders)
+    total = _total(one for one in holders if one not in going)
+    create: list[Amounts] = []
+    if total != wanted:
+        if len(holders) - len(going) >= _AT_ONCE:
+            going, total = holders, {}
+        create.append({name: value - total.get(name, 0) for name, value in wanted.items()})
+        create[0] = {name: value for name, value in create[0].items() if value > 0}
+    missing = number - (len(holders) - len(going) + len(create) + len(places))
+    if missing < 0:
+        going = [*going, *places[missing:]]
+    create += [{}] * missing
+    return tuple(one.key for one in going), tuple(create)
+
+
+def _too_many(wanted: dict[str, int], holders: list[PlacedPod]) -> list[PlacedPod]:
+    """Those that have to go so that no more is held than wanted: none, one, or all."""
+    total = _total(holders)
+
+    def enough(one: PlacedPod) -> bool:
+        return all(value - one.requests.get(name, 0) <= wanted.get(name, 0) for name, value in total.items())
+
+    if all(value <= wanted.get(name, 0) for name, value in total.items()):
+        return []
+    single = [one for one in holders if enough(one)]
+    return [min(single, key=lambda one: one.requests.get("memory", 0))] if single else holders
+
+
+def _total(pods: Iterable[PlacedPod]) -> dict[str, int]:
     total: dict[str, int] = {}
-    for one in held:
+    for one in pods:
         for name, value in one.requests.items():
             total[name] = total.get(name, 0) + value
-    total = {name: value for name, value in total.items() if value > 0}
-    if total == wanted and len(held) >= count and (count > 0 or not held):
-        return None
-    everything = tuple(one.key for one in held)
-    if not count:
-        return Keep(node, reserve, everything, ())
-    fits = all(total[name] <= wanted.get(name, 0) for name in total)
-    if fits and len(held) < max(_AT_ONCE, count):
-        rest = {name: value - total.get(name, 0) for name, value in wanted.items()}
-        first: Amounts = {name: value for name, value in rest.items() if value > 0}
-        more = max(count - len(held), 1)
-        return Keep(node, reserve, (), (first, *({} for _ in range(more - 1))))
-    return Keep(node, reserve, everything, (wanted, *({} for _ in range(count - 1))))
+    return {name: value for name, value in total.items() if value > 0}
 
 
 def label_of(reserve: str) -> str:

@@ -22,7 +22,6 @@ from engine.clock import utc
 from engine.healing.pace import Pace
 from engine.healing.plan import Move, Plan, Way
 from engine.healing.planner import Planner
-from engine.healing.rules import asked
 from engine.healing.situation import Situation
 from engine.model.objects import Condition, PodKey
 from engine.model.shape import Workload
@@ -133,9 +132,9 @@ class Healing:
         self.plan = Plan()
 
     @property
-    def promised(self) -> bool:
-        """Whether places are promised to replacements that have not come, or are not on their nodes yet."""
-        return bool(self._under_way)
+    def moves(self) -> list[Move]:
+        """Those whose replacement has not come, or is not on its node yet."""
+        return [one.move for one in self._under_way.values()]
 
     def expects(self, key: PodKey) -> bool:
         """Whether a pod takes the place of one that was moved."""
@@ -307,7 +306,7 @@ class Healing:
                 node="",
                 slot=-1,
             )
-            release = [key for key in self._in_the_way(placed, move.target) if key not in released]
+            release = [key for key in self._reserving.in_the_way(placed, move.target) if key not in released]
             released.update(release)
             steps = tuple(self._steps(move, placed, release, now))
             self._cache.nominations.put(stand_in, move.target)
@@ -336,21 +335,6 @@ class Healing:
         for (node, heal), pods in by_source.items():
             if heal.trigger in (Trigger.NODE_LOST, Trigger.NODE_DRAINING):
                 self._telling.healing(node, heal, pods, now)
-
-    def _in_the_way(self, pod: PlacedPod, target: str) -> list[PodKey]:
-        """The placeholders that have to go so that the pod has room on its target beside who is promised room there."""
-        columns = self._cache.columns
-        slot = columns.slot(target)
-        holding = self._reserving.on(target)
-        if slot is None or not holding:
-            return []
-        promised = [asked(one) for one in self._cache.nominations.on(target)]
-        for resource, value in asked(pod).items():
-            allocatable = columns.resource(columns.allocatable, resource)[slot]
-            used = columns.resource(columns.used, resource)[slot]
-            if value > allocatable - used - sum(one.get(resource, 0) for one in promised):
-                return [one.key for one in holding]
-        return []
 
     def _steps(self, move: Move, pod: PlacedPod, release: Sequence[PodKey], now: float) -> Iterable[Step]:
         if move.helps is not None:

@@ -10,32 +10,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Collection, Iterable, Iterator
 from random import Random
 from typing import Final
 
-from engine.binder.errands import Create, Delete, Errand, ErrandExecutor, ErrandResult, Step
+from engine.binder.errands import ErrandExecutor, ErrandResult
 from engine.healing import Reserve
-from engine.healing.placeholders import Keep, differences, label_of, manifest
+from engine.healing.placeholders import label_of
+from engine.healing.plan import Move
 from engine.model.objects import PodKey
 from engine.model.placeholder import FOR_ONE, holds_for
 from engine.placement import Placer
+from engine.scheduler.expected import expected
+from engine.scheduler.holding import Holding
 from engine.scheduler.kept import Kept, Uncovered
 from engine.scheduler.metrics import Metrics
 from engine.scheduler.telling import Telling
 from engine.state.cache import Cache
-from engine.state.columns import PODS
-from engine.state.pods import Phase, PlacedPod
+from engine.state.pods import PlacedPod
 
 log = logging.getLogger(__name__)
 
-SYNC_SECONDS: Final = 0.5
-"""What changed within this time is written to the cluster together."""
 RETRY_SECONDS: Final = 30.0
-"""How often pods that could not be covered are looked at again, and a node that would not hold a placeholder."""
-_SPARE_PLACES: Final = 10
-"""Places among a node's pods below which as many placeholders are made as places are kept."""
+"""How often pods that could not be covered are looked at again."""
+PROMISED_SECONDS: Final = 1.0
+"""How often plans are brought up to date while pods move: binding those that come in their place is more urgent."""
 
 
 class Reserving:
@@ -65,24 +64,18 @@ class Reserving:
     ) -> None:
         self._cache = cache
         self._placer = placer
-        self._executor = executor
         self._telling = telling
         self._metrics = metrics
-        self._namespace = namespace
-        self._image = image
+        self._holding = Holding(cache, executor, namespace, image)
         self._random = Random(seed)
         self._reserves: list[Kept] | None = None
         self._changed: dict[PodKey, None] = {}
         self._known: dict[PodKey, tuple[object, ...]] = {}
-        self._placeholders: dict[str, dict[PodKey, PlacedPod]] = {}
         self._held_changed = False
         self._delays_changed = False
         self._seen = (-1, -1)
-        self._under_way: dict[tuple[str, str], set[PodKey]] = {}
-        self._refused: dict[tuple[str, str], float] = {}
-        self._sync_at = 0.0
-        self._dirty = False
-        self._promised = False
+        self._moves: dict[PodKey, Move] = {}
+        self._follow_at = 0.0
         self._retry_at: float | None = None
 
     # Asking
@@ -90,7 +83,7 @@ class Reserving:
     @property
     def active(self) -> bool:
         """Whether there is anything to keep, or to clear away."""
-        return bool(self._placer.reserves) or bool(self._placeholders)
+        return bool(self._placer.reserves) or bool(self._holding)
 
     @property
     def reserves(self) -> list[Kept]:
@@ -106,17 +99,15 @@ class Reserving:
 
     def placeholders(self) -> list[PlacedPod]:
         """All that hold room now."""
-        return [
-            pod for label, pods in self._placeholders.items() if label != FOR_ONE for pod in pods.values()
-        ]
+        return self._holding.holding()
 
     def waiting_pods(self) -> Collection[PlacedPod]:
         """The placeholders that carry a pod which is being made anew."""
-        return self._placeholders.get(FOR_ONE, {}).values()
+        return self._holding.of(FOR_ONE)
 
-    def on(self, node: str) -> list[PlacedPod]:
-        """The placeholders of a node."""
-        return [pod for pod in self._cache.pods_on(node) if holds_for(pod.shape.labels) is not None]
+    def in_the_way(self, pod: PlacedPod, target: str) -> list[PodKey]:
+        """The placeholders that have to go so that a pod has room on its target beside who is promised room there."""
+        return self._holding.in_the_way(pod, target)
 
     def uncovered(self) -> Iterator[Uncovered]:
         """Whom nothing is kept for."""
@@ -134,6 +125,83 @@ class Reserving:
         """
         if self._reserves is None:
             self._follow(now)
+        with expected(self._cache, self._moves.values(), self.waiting_pods(), placed.key):
+            return self._refusal(placed, node, now)
+
+    # What happens
+
+    def pod(self, placed: PlacedPod) -> None:
+        """A pod came, changed or left its node."""
+        label = holds_for(placed.shape.labels)
+        if label is not None:
+            self._holding.pod(placed, label)
+            self._held_changed = True
+            return
+        if self._placer.reserves:
+            self._changed[placed.key] = None
+
+    def gone(self, key: PodKey) -> None:
+        """A pod is gone."""
+        self._changed[key] = None
+        if self._holding.gone(key):
+            self._held_changed = True
+
+    def plan_changed(self) -> None:
+        """Other policies are in force."""
+        self._reserves = None
+        self._holding.dirty = True
+
+    def delays_changed(self) -> None:
+        """Other delays are in force."""
+        self._delays_changed = True
+
+    def ended(self, result: ErrandResult, now: float) -> None:
+        """Placeholders were made and deleted, or not."""
+        self._holding.ended(result, now)
+
+    # The work
+
+    def tend(self, now: float, idle: bool, moves: Iterable[Move]) -> None:
+        """Bring plans up to what happened, and the cluster up to the plans.
+
+        While pods move, plans are made for the cluster as it is once they have: what is promised to a replacement is
+        no room for backups, and who leaves needs none. Nodes where something is promised keep their placeholders as
+        they are until then, all others follow.
+
+        Args:
+            now: Seconds since the epoch.
+            idle: Whether nothing else waits, so that there is time to make reserves smaller.
+            moves: Those whose replacement is not on its node yet.
+        """
+        before, self._moves = self._moves, {move.pod: move for move in moves}
+        self._changed.update(dict.fromkeys(before.keys() ^ self._moves.keys()))
+        if not self.active:
+            return
+        if self._moves and not before:
+            self._follow_at = now + PROMISED_SECONDS
+        if self._moves and now < self._follow_at and self._reserves is not None:
+            return
+        self._follow_at = now + PROMISED_SECONDS
+        if self._follow(now) or (idle and not self._moves and self._improve(now)):
+            self._holding.dirty = True
+            self._tell(now)
+        self._holding.tend(((one.label, one.plan.kept()) for one in self.reserves), now)
+
+    def next_due(self, now: float) -> float | None:
+        """When there is something to do even if nothing comes in."""
+        if not self.active:
+            return None
+        due = [self._holding.next_due(now), self._retry_at]
+        if self._changed or self._held_changed or self._delays_changed:
+            due.append(self._holding.soon(now))
+        if not self._moves:
+            due += [one.improves_at for one in self.reserves]
+        found = min((at for at in due if at is not None), default=None)
+        return found if found is None or not self._moves else max(found, self._follow_at)
+
+    # Inside
+
+    def _refusal(self, placed: PlacedPod, node: str, now: float) -> str:
         for one in self.reserves:
             if one.rule.refuse and one.covers(placed):
                 before = set(one.plan.uncovered)
@@ -152,97 +220,24 @@ class Reserving:
                     return f"reserve {one.rule.name} ({one.rule.span}) refuses it on {node}: {told}"
         return ""
 
-    # What happens
-
-    def pod(self, placed: PlacedPod) -> None:
-        """A pod came, changed or left its node."""
-        label = holds_for(placed.shape.labels)
-        if label is not None:
-            if placed.slot >= 0 or placed.node:
-                self._placeholders.setdefault(label, {})[placed.key] = placed
-            self._held_changed = True
-            return
-        if self._placer.reserves:
-            self._changed[placed.key] = None
-
-    def gone(self, key: PodKey) -> None:
-        """A pod is gone."""
-        self._changed[key] = None
-        for label, pods in list(self._placeholders.items()):
-            if pods.pop(key, None) is not None:
-                self._held_changed = True
-                if not pods:
-                    del self._placeholders[label]
-        for place, going in list(self._under_way.items()):
-            going.discard(key)
-            if not going:
-                del self._under_way[place]
-
-    def plan_changed(self) -> None:
-        """Other policies are in force."""
-        self._reserves = None
-        self._dirty = True
-
-    def delays_changed(self) -> None:
-        """Other delays are in force."""
-        self._delays_changed = True
-
-    def ended(self, result: ErrandResult, now: float) -> None:
-        """Placeholders were made and deleted, or not."""
-        keep = result.errand.subject
-        assert isinstance(keep, Keep)
-        place = (keep.reserve, keep.node)
-        going = self._under_way.get(place, set())
-        going &= {key for key in keep.delete if self._cache.pod(key) is not None}
-        if result.message:
-            self._refused[place] = now + RETRY_SECONDS
-            log.warning(
-                "room that is to be kept on node %s for %s is not: %s",
-                keep.node,
-                keep.reserve,
-                result.message,
-                extra={"node": keep.node},
-            )
-            going.clear()
-        if not going:
-            self._under_way.pop(place, None)
-        self._dirty = True
-
-    # The work
-
-    def tend(self, now: float, idle: bool, promised: bool) -> None:
-        """Bring plans up to what happened, and the cluster up to the plans.
-
-        Args:
-            now: Seconds since the epoch.
-            idle: Whether nothing else waits, so that there is time to make reserves smaller.
-            promised: Whether places are promised to pods that have not come yet: until they have, all stays as it is.
-        """
-        self._promised = promised
-        if not self.active or promised:
-            return
-        if self._follow(now) or (idle and self._improve(now)):
-            self._dirty = True
-            self._tell(now)
-        if self._dirty and now >= self._sync_at:
-            self._sync(now)
-
-    def next_due(self, now: float) -> float | None:
-        """When there is something to do even if nothing comes in."""
-        if not self.active or self._promised:
-            return None  # a promise ends by something that comes in, or lapses
-        if self._dirty or self._changed or self._held_changed or self._delays_changed:
-            return max(now, self._sync_at)
-        due = [self._retry_at] if self._retry_at is not None else []
-        due += [at for one in self.reserves if (at := one.improves_at) is not None]
-        return min(due, default=None)
-
-    # Inside
-
     def _follow(self, now: float) -> bool:
         """Whether anything was different."""
+        nodes, usage = self._versions()
+        other_nodes, otherwise_used = nodes != self._seen[0], usage != self._seen[1]
+        retry = self._retry_at is not None and now >= self._retry_at
+        news = self._reserves is None or self._changed or self._held_changed or self._delays_changed
+        if not (news or retry or other_nodes or otherwise_used):
+            return False
+        with expected(self._cache, self._moves.values(), self.waiting_pods()):
+            found = self._catch_up(now, retry, other_nodes, otherwise_used)
+        self._seen = self._versions()
+        return found
+
+    def _versions(self) -> tuple[int, int]:
         columns = self._cache.columns
-        seen = (columns.node_changes.version, columns.usage_changes.version)
+        return columns.node_changes.version, columns.usage_changes.version
+
+    def _catch_up(self, now: float, retry: bool, nodes: bool, usage: bool) -> bool:
         anew = self._reserves is None
         if anew:
             self._build(now)
@@ -250,12 +245,11 @@ class Reserving:
         self._changed.clear()
         held, self._held_changed = self._held_changed, False
         delays, self._delays_changed = self._delays_changed, False
-        retry = self._retry_at is not None and now >= self._retry_at
-        if not (anew or moved or held or delays or retry or seen != self._seen):
+        if not (anew or moved or held or delays or retry or nodes or usage):
             return False
         for one in self.reserves:
             if held:
-                one.plan.hold(set(self._placeholders.get(one.label, {}).values()), now)
+                one.plan.hold(set(self._holding.of(one.label)), now)
             if delays and not anew:
                 one.plan.revise(now)
             if not anew:
@@ -268,9 +262,8 @@ class Reserving:
                 one.plan.follow(now)
             if retry and one.plan.uncovered:
                 one.plan.retry(now)
-            if anew or moved or delays or seen[0] != self._seen[0]:
+            if anew or moved or delays or nodes:
                 one.stirred(now)
-        self._seen = (columns.node_changes.version, columns.usage_changes.version)
         if any(one.plan.uncovered for one in self.reserves):
             if self._retry_at is None or retry:
                 self._retry_at = now + RETRY_SECONDS
@@ -294,11 +287,11 @@ class Reserving:
 
     def _build(self, now: float) -> None:
         self._reserves = []
-        self._dirty = True
+        self._holding.dirty = True
         self._known.clear()
-        self._refused.clear()
+        self._holding.forgive()
         for rule, covers in self._placer.reserves:
-            held = set(self._placeholders.get(label_of(rule.name), {}).values())
+            held = set(self._holding.of(label_of(rule.name)))
             share = None if rule.at_most is None else rule.at_most / 100
             plan = Reserve(self._cache, self._placer, covers, rule.domain.label, share, held)
             self._reserves.append(Kept(rule, covers, plan))
@@ -334,64 +327,3 @@ class Reserving:
                 if placed is not None and key in plan.backups:
                     self._telling.covered(placed.pod, one.rule, plan.backup(key) or "", now)
             one.told = dict(plan.uncovered)
-
-    def _sync(self, now: float) -> None:
-        """Have made and deleted what differs from the plans; nodes that something is under way on come later."""
-        self._dirty = False
-        self._sync_at = now + SYNC_SECONDS
-        labels = {one.label for one in self.reserves}
-        keeps: list[Keep] = []
-        for one in self.reserves:
-            kept = one.plan.kept()
-            held = self._held(one.label)
-            keeps += differences(one.label, kept, held, self._scarce(kept))
-        for label in sorted(self._placeholders.keys() - labels - {FOR_ONE}):
-            keeps += differences(label, {}, self._held(label))
-        nominations = self._cache.nominations
-        for keep in keeps:
-            place = (keep.reserve, keep.node)
-            if place in self._under_way or nominations.on(keep.node):
-                continue
-            if now < self._refused.get(place, 0.0):
-                self._retry_at = min(self._retry_at or now + RETRY_SECONDS, self._refused[place])
-                continue
-            self._refused.pop(place, None)
-            steps = tuple(self._steps(keep))
-            if steps:
-                # Until the watch has told of all of it, nothing else is done there.
-                self._under_way[place] = set(keep.delete)
-                self._executor.submit(Errand(keep, steps))
-
-    def _held(self, label: str) -> Iterable[PlacedPod]:
-        pods = self._placeholders.get(label, {}).values()
-        return [pod for pod in pods if pod.phase is not Phase.TERMINATING]
-
-    def _steps(self, keep: Keep) -> Iterator[Step]:
-        for key in keep.delete:
-            yield Delete(key, 0)
-        node = self._cache.node(keep.node)
-        if node is None:
-            return  # its placeholders go with it
-        taken = {pod.key.name for pod in self.on(keep.node)}
-        number = 0
-        for amounts in keep.create:
-            while (name := _name(keep, number)) in taken:
-                number += 1
-            number += 1
-            yield Create(manifest(name, self._namespace, keep.reserve, node, amounts, self._image))
-
-    def _scarce(self, kept: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-        columns = self._cache.columns
-        found = {}
-        for node, amounts in kept.items():
-            slot = columns.slot(node)
-            if slot is not None and amounts.get(PODS, 0) > 1:
-                left = int(columns.allocatable[PODS][slot] - columns.used[PODS][slot])
-                if left < amounts[PODS] + _SPARE_PLACES:
-                    found[node] = left
-        return found
-
-
-def _name(keep: Keep, number: int) -> str:
-    digest = blake2b(f"{keep.reserve}/{keep.node}".encode(), digest_size=6).hexdigest()
-    return f"berth-placeholder-{digest}-{number}"

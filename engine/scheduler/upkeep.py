@@ -167,7 +167,7 @@ class Upkeep:
             idle: Whether no pod waits to be placed.
         """
         self.healing.tend(now, self._waiting)
-        self.reserving.tend(now, idle, self.healing.promised)
+        self.reserving.tend(now, idle, self.healing.moves)
 
     def next_due(self, now: float) -> float | None:
         """When there is something to do even if nothing comes in."""
