@@ -14,7 +14,9 @@ from engine.state.pods import Phase, PlacedPod
 
 @contextmanager
 def set_apart(cache: Cache, key: PodKey) -> Iterator[PlacedPod]:
-    """The pod as if it had no node, with all that is counted as if it were not there; afterwards all is as before.
+    """The pod as if it were to be placed again, all being counted as if it were not there; afterwards all is as before.
+
+    Its node is known still, for ``prefer current``.
 
     Raises:
         KeyError: The pod is not known.
@@ -27,9 +29,12 @@ def set_apart(cache: Cache, key: PodKey) -> Iterator[PlacedPod]:
         return
     pod, node, phase = placed.pod, placed.node, placed.phase
     cache.remove_pod(key)
+    apart = cache.put_pod(replace(pod, spec=replace(pod.spec, node_name="")))
+    apart.node = node
     try:
-        yield cache.put_pod(replace(pod, spec=replace(pod.spec, node_name="")))
+        yield apart
     finally:
+        apart.node = ""
         cache.remove_pod(key)
         cache.put_pod(pod)
         if phase is Phase.ASSUMED:

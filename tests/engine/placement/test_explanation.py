@@ -19,6 +19,7 @@ from engine.placement.explanation import Explanation, Source, StageState, explai
 from engine.placement.explanation_pods import set_apart, visiting
 from engine.placement.explanation_scores import Why
 from engine.state.cache import Cache
+from grammar import check_texts
 from grammar.policy import CheckedPolicy
 from tests.engine import build, random_policies, worlds
 from tests.engine.naive.world import World
@@ -153,6 +154,24 @@ def test_a_pod_on_a_node_is_asked_about_as_if_it_were_not_there(seed: int) -> No
             expected.feasible,
             expected.trouble,
         )
+
+
+@pytest.mark.parametrize("name", ["n1", "n2"])
+def test_prefer_current_counts_for_the_node_that_it_is_on(name: str) -> None:
+    text = "rule stay for all pods {\n  prefer current weight 2\n}\n"
+    result = check_texts({"stay.policy": text})
+    assert result.policy is not None
+    world = World(nodes={one: build.node(one) for one in ("n1", "n2")})
+    pod = build.pod("web", on=name)
+    world.put_pod(pod)
+    placer, cache = fresh(world, result.policy)
+    with set_apart(cache, pod.key) as placed:
+        explanation = explain(placer, placed, worlds.NOW)
+    same_as_new(cache, world)
+    assert explanation.decision.node == name
+    assert {node.name: node.total for node in explanation.nodes} == {
+        one: 200.0 if one == name else 0.0 for one in ("n1", "n2")
+    }
 
 
 def same_as_new(cache: Cache, world: World) -> None:
