@@ -99,35 +99,34 @@ def differences(
     for node in sorted(kept.keys() | by_node.keys()):
         amounts = kept.get(node, {})
         wanted = {name: value for name, value in amounts.items() if value > 0 and name != PODS}
-        number = 0
-        if amounts.get(PODS, 0) > 0:
-            number = max((numbers or {}).get(node, 1), 1)
+        places = amounts.get(PODS, 0)
+        number = max((numbers or {}).get(node, 1), 1)
         on_node = sorted(by_node.get(node, ()), key=lambda one: one.key)
-        delete, create = _on_node(wanted, number, on_node)
+        delete, create = _on_node(wanted, places, number, on_node)
         if delete or create:
             found.append(Keep(node, reserve, delete, create))
     return found
 
 
 def _on_node(
-    wanted: dict[str, int], number: int, held: list[PlacedPod]
+    wanted: dict[str, int], places: int, number: int, held: list[PlacedPod]
 ) -> tuple[tuple[PodKey, ...], tuple[Amounts, ...]]:
     """Which go, and what those that come hold."""
-    if not number:
+    if not places:
         return tuple(one.key for one in held), ()
     holders = [one for one in held if any(one.requests.values())]
-    places = [one for one in held if not any(one.requests.values())]
+    empty = [one for one in held if not any(one.requests.values())]
     going = _too_many(wanted, holders)
     total = _total(one for one in holders if one not in going)
+    if len(holders) - len(going) + (total != wanted) > min(places, _AT_ONCE):
+        going, total = holders, {}
     create: list[Amounts] = []
     if total != wanted:
-        if len(holders) - len(going) >= _AT_ONCE:
-            going, total = holders, {}
-        create.append({name: value - total.get(name, 0) for name, value in wanted.items()})
-        create[0] = {name: value for name, value in create[0].items() if value > 0}
-    missing = number - (len(holders) - len(going) + len(create) + len(places))
+        rest = {name: value - total.get(name, 0) for name, value in wanted.items()}
+        create.append({name: value for name, value in rest.items() if value > 0})
+    missing = number - (len(holders) - len(going) + len(create) + len(empty))
     if missing < 0:
-        going = [*going, *places[missing:]]
+        going = [*going, *empty[missing:]]
     create += [{}] * missing
     return tuple(one.key for one in going), tuple(create)
 
