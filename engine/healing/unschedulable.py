@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import combinations
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -40,7 +41,7 @@ _NODES: Final = 2_000
 _PODS: Final = 16
 """Pods of one node of which more than one may move: the smallest that are large enough together come first anyway."""
 _WEIGHED: Final = 200
-"""Pods that are asked, for one waiting pod, what they lose by going."""
+"""Pods that are asked, for one waiting pod, what they lose by going; all others are tried after them."""
 _YOUNG_S: Final = 60.0
 """A pod that started so lately has just been placed, and is left where it is."""
 
@@ -77,6 +78,7 @@ class RoomFor:
         self._dependants = dependants
         self._attachment = Attachment(draft)
         self._losses: dict[PodKey, float] = {}
+        self._weighed = 0
         self._left = _TRIES_AT_ONCE
         self._tries = 0
         self._spared = False
@@ -118,6 +120,7 @@ class RoomFor:
         self._tries = 0
         self._spared = False
         self._losses = {}
+        self._weighed = 0
         for number in range(1, min(most, most if allowed is None else allowed) + 1):
             for one in self._candidates(copy, stages, number):
                 if self._tries >= _TRIES or self._left <= 0:
@@ -205,7 +208,7 @@ class RoomFor:
         heapify(heap)
         while heap:
             _, one = heappop(heap)
-            if one.weighed or not any(self._attachment.points(pod) for pod in one.pods):
+            if one.weighed or not any(self._attachment.says(pod) for pod in one.pods):
                 yield one
                 continue
             loss = sum(self._loss(pod) for pod in one.pods)
@@ -215,8 +218,12 @@ class RoomFor:
     def _loss(self, pod: PlacedPod) -> float:
         loss = self._losses.get(pod.key)
         if loss is None:
-            weighed = len(self._losses) < _WEIGHED
-            loss = self._attachment.loss(pod) if weighed else self._attachment.points(pod)
+            says = self._attachment.says(pod)
+            if says and self._weighed >= _WEIGHED:
+                loss = inf
+            else:
+                loss = self._attachment.loss(pod)
+                self._weighed += says
             self._losses[pod.key] = loss
         return loss
 
@@ -268,7 +275,7 @@ class RoomFor:
             way = way_out(one, self._heal)
             assert isinstance(way, Way)
             why = f"makes room for {copy.key}, which has waited for {told_s(waited)}"
-            if chosen.loss and (loss := self._loss(one)):
+            if chosen.loss and 0 < (loss := self._loss(one)) < inf:
                 why += f"; it prefers {source} by {loss:g} points over any other node"
             target = draft.name(place)
             draft.move(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from fractions import Fraction
+from math import inf
 from random import Random
 
 import pytest
@@ -139,6 +140,20 @@ def test_lost_and_cordoned_nodes_are_left_and_broken_delays_mended_however_much_
     assert told(broken.plan()) == ["a: n1 -> n2 evict"]
 
 
+def test_only_so_many_are_weighed_and_the_others_tried_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pods = [a_pod("a", "n1", sticky=""), a_pod("b", "n1", "2Gi", sticky="", better="")]
+    monkeypatch.setattr("engine.healing.unschedulable._WEIGHED", 1)
+    made = room(pods, STICKY + TO_N2)
+    [move] = made.plan(waiting={made.key("w"): NOW - 10}).moves
+    assert (move.pod.name, move.why) == (
+        "a",
+        "makes room for shop/w, which has waited for 10s; it prefers n1 by 200 points over any other node",
+    )
+    monkeypatch.setattr("engine.healing.attachment._ASKED", 0)
+    [move] = made.plan(waiting={made.key("w"): NOW - 10}).moves
+    assert (move.pod.name, move.why) == ("a", "makes room for shop/w, which has waited for 10s")
+
+
 @pytest.mark.parametrize(
     ("sticky", "expected"),
     [((), "a"), (("a",), "b"), (("b",), "a"), (("a", "b"), "a")],
@@ -168,9 +183,10 @@ def expected_loss(policy: CheckedPolicy, world: World, asked: Pod) -> float:
     scope = Scope(world, asked, worlds.NOW)
     rules = [rule for rule in policy.rules if judge(rule.condition, None, scope)]
     weights = [one.weight for rule in rules for one in rule.statements if isinstance(one, PreferCurrent)]
-    alone = 100.0 * sum(weights)
-    if not weights or naive.bad_limit(rules, asked) or naive.missing_origin(rules, scope):
-        return alone
+    if not weights:
+        return 0.0
+    if naive.bad_limit(rules, asked) or naive.missing_origin(rules, scope):
+        return inf
     expanded = [(rule, *one) for rule in rules for one in naive.expand(rule.statements, scope)]
     filters = [
         *naive.stock_filters(world, asked),
@@ -184,7 +200,7 @@ def expected_loss(policy: CheckedPolicy, world: World, asked: Pod) -> float:
         if refusals[name] is None and one is not home and is_ready(one)
     ]
     if not others:
-        return alone
+        return inf
     totals = {one.name: Fraction(0) for one in (*others, home)}
     for rule, statement, inner in expanded:
         for rank in naive.soft(rule, statement, inner):
@@ -197,7 +213,8 @@ def expected_loss(policy: CheckedPolicy, world: World, asked: Pod) -> float:
 def test_what_is_lost_is_what_the_naive_scores_say(seed: int) -> None:
     r = Random(seed)
     world, policy, asked = worlds.world(r), random_policies.policy(r), worlds.pod(r, r.choice(("new", "web")))
-    stay = Rule("stay", None, (PreferCurrent(r.choice((1, 5))),))
+    stays = (PreferCurrent(r.choice((1, 5))), PreferCurrent(2)) if r.randrange(4) else ()
+    stay = Rule("stay", None, stays)
     rules = [
         dataclasses.replace(rule, statements=tuple(s for s in rule.statements if not isinstance(s, Try)))
         for rule in policy.rules
