@@ -1,9 +1,4 @@
-"""Which pods break a rule where they are: the rule's own filters are asked, with the pod itself lifted from its node.
-
-Followed by the logs of what changed. A look where nothing did costs nothing; where pods came or went, those on the
-changed nodes, and those for which it matters where other pods are; where nodes or delays changed, all that the rule
-selects.
-"""
+"""What a pod breaks where it is: the rule's own filters are asked, with the pod itself lifted from its node."""
 
 from __future__ import annotations
 
@@ -15,18 +10,13 @@ from typing import Final
 import numpy as np
 
 from engine.compile.nodes import WithinDelay
-from engine.compile.origins import Origin
-from engine.compile.plan import Plan
 from engine.compile.requirements import Requirements, Stage
-from engine.compile.subject import Moment, PodSelector, own_facts
 from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask, Slots, is_global
 from engine.constraints.telling import DelayBeyond
-from engine.model.objects import PodKey
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
 from engine.state.supposition import Supposition
-from grammar.policy import Condition
 
 _OF_NODES: Final = Depends.NODE | Depends.DELAY
 _BARE: Final = Stage()
@@ -160,124 +150,3 @@ def _told(refused: list[Filter | GlobalFilter], where: Slots) -> Breach:
             told += [reason.removeprefix("node(s) ") for reason in sorted(constraint.reasons(where))]
     limits = tuple(one for one in refused if isinstance(one, WithinDelay))
     return Breach(limits, bool(delays) and unmeasured == delays and not others, "; ".join(told))
-
-
-class RuleWatch:
-    """Follows which pods break one rule.
-
-    Args:
-        cache: The pods and nodes.
-        placer: Has the rule.
-        rule: Its name.
-
-    Attributes:
-        asked: How many pods were asked about so far.
-    """
-
-    __slots__ = (
-        "_breaches",
-        "_cache",
-        "_condition",
-        "_found",
-        "_known",
-        "_moment",
-        "_origin",
-        "_plan",
-        "_roaming",
-        "_rule",
-        "_seen",
-        "_selects",
-        "_timed",
-        "_usage_seen",
-        "asked",
-    )
-
-    def __init__(self, cache: Cache, placer: Placer, rule: str) -> None:
-        self._cache = cache
-        self._breaches = Breaches(cache, placer)
-        self._rule = rule
-        self._plan: Plan | None = None
-        self._condition: Condition | None = None
-        self._known = False
-        self._moment = Moment()
-        self._selects = PodSelector(None, self._moment)
-        self._found: dict[PodKey, tuple[PlacedPod, Breach]] = {}
-        self._roaming: dict[PodKey, PlacedPod] = {}
-        self._origin: Origin | None = None
-        self._timed = False
-        self._seen: tuple[object, ...] | None = None
-        self._usage_seen = -1
-        self.asked = 0
-
-    def look(self, now: float) -> dict[PodKey, tuple[PlacedPod, Breach]]:
-        """The pods on nodes that break the rule, with what they break. Not to be changed."""
-        plan = self._breaches.placer.plan
-        columns = self._cache.columns
-        self._moment.now = now
-        delays = None if self._origin is None else self._origin.stamp()[0]
-        seen = (plan, delays, columns.node_changes.version)
-        usage = columns.usage_changes.version
-        if seen == self._seen and usage == self._usage_seen and not self._timed:
-            return self._found
-        changed = columns.usage_changes.since(self._usage_seen) if seen == self._seen else None
-        if changed is None or self._timed:
-            self._all(plan, now)
-        else:
-            self._some(changed, now)
-        delays = None if self._origin is None else self._origin.stamp()[0]
-        self._seen = (plan, delays, columns.node_changes.version)
-        self._usage_seen = columns.usage_changes.version
-        return self._found
-
-    # Inside
-
-    def _all(self, plan: Plan, now: float) -> None:
-        if plan is not self._plan:
-            # Where the plan was swapped and the planner is yet to be, the rule may be gone: then nobody breaks it.
-            rule = next((one for one in plan.policy.rules if one.name == self._rule), None)
-            self._known = rule is not None
-            self._condition = None if rule is None else rule.condition
-            self._selects = PodSelector(self._condition, self._moment)
-            self._plan = plan
-            self._origin = None
-        self._found, self._roaming = {}, {}
-        self._timed = "age" in own_facts(self._condition)
-        for pod in self._cache.pods() if self._known else ():
-            if pod.counts and self._selects(pod):
-                self._ask(pod, now)
-
-    def _some(self, changed: list[int], now: float) -> None:
-        slots = set(changed)
-        gone = [key for key, (pod, _) in self._found.items() if not pod.counts or pod.slot in slots]
-        for key in gone:
-            del self._found[key]
-        for key in [key for key, pod in self._roaming.items() if not pod.counts]:
-            del self._roaming[key]
-            self._found.pop(key, None)
-        again = dict(self._roaming)
-        names = self._cache.columns.names
-        for slot in changed if self._known else ():
-            for pod in self._cache.pods_on(names[slot]):
-                if pod.counts and self._selects(pod):
-                    again[pod.key] = pod
-        for pod in again.values():
-            self._ask(pod, now)
-
-    def _ask(self, pod: PlacedPod, now: float) -> None:
-        self.asked += 1
-        requirements = self._breaches.placer.requirements(pod, now)
-        own = own_filters(requirements, self._rule)
-        origins = (*requirements.origins, *requirements.needed)
-        if origins and self._origin is None:
-            self._origin = origins[0]
-        if any(one.depends & Depends.TIME for one in own):
-            self._timed = True
-        if any(one.moves for one in origins) or by_pods(pod, requirements, own):
-            self._roaming[pod.key] = pod
-        else:
-            self._roaming.pop(pod.key, None)
-        breach = self._breaches.of(pod, self._rule, now)
-        if breach is not None:
-            self._found[pod.key] = (pod, breach)
-        else:
-            self._found.pop(pod.key, None)

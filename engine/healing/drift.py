@@ -1,6 +1,8 @@
 """Pods that break a rule where they are, and have for a while: each is moved to where it keeps all rules, if it can be.
 
 One after the other, the more important first: each later pod sees the earlier ones moved, and stays if that mended it.
+Where a rule is broken by several pods together, of equally important ones those come last that lose most of what they
+prefer, where a rule says ``prefer current``.
 A delay that is not measured moves nobody: that a probe is silent says nothing of the link.
 """
 
@@ -9,13 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from engine.compile.nodes import WithinDelay
-from engine.constraints.protocol import Mask, Slots
-from engine.healing.breaches import Breach, Breaches, RuleWatch
+from engine.constraints.protocol import Depends, Mask, Slots, is_global
+from engine.healing.attachment import Attachment
+from engine.healing.breaches import Breach, Breaches, own_filters
 from engine.healing.choice import find, way_out
 from engine.healing.draft import Draft, told_s
 from engine.healing.places import Accepts
 from engine.healing.plan import Move, Way
 from engine.healing.trial import replacement
+from engine.healing.watching import RuleWatch
 from engine.model.objects import PodKey
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
@@ -30,16 +34,18 @@ class Drift:
         cache: The pods and nodes.
         placer: Has the rules.
         heals: What answers to broken rules.
+        at_once: Of how many pods is found out at a look whether they break a rule; None for all.
     """
 
-    __slots__ = ("_breaches", "_heals", "_since", "watches")
+    __slots__ = ("_breaches", "_heals", "_own", "_since", "watches")
 
-    def __init__(self, cache: Cache, placer: Placer, heals: list[Heal]) -> None:
+    def __init__(self, cache: Cache, placer: Placer, heals: list[Heal], at_once: int | None = None) -> None:
         self._breaches = Breaches(cache, placer)
         self._heals = heals
         self._since: dict[str, dict[PodKey, float]] = {}
+        self._own: dict[str, set[PodKey]] = {}
         names = dict.fromkeys(heal.broken for heal in heals if heal.broken is not None)
-        self.watches = {name: RuleWatch(cache, placer, name) for name in names}
+        self.watches = {name: RuleWatch(cache, placer, name, at_once) for name in names}
 
     def look(self, now: float) -> None:
         """See who breaks what, before anything is tried."""
@@ -48,16 +54,18 @@ class Drift:
             before = self._since.get(name, {})
             if found or before:
                 self._since[name] = {key: before.get(key, now) for key in found}
+                self._own[name] = {key for key, (_, breach) in found.items() if breach.limits}
 
     def plan(self, draft: Draft) -> None:
         """Add the moves of the rules; `look` was called at this moment."""
+        attachment = Attachment(draft)
         for heal in self._heals:
             if heal.broken is not None:
-                self._one(draft, heal, heal.broken)
+                self._one(draft, heal, heal.broken, attachment)
 
     # Inside
 
-    def _one(self, draft: Draft, heal: Heal, rule: str) -> None:
+    def _one(self, draft: Draft, heal: Heal, rule: str, attachment: Attachment) -> None:
         due: list[tuple[PlacedPod, float]] = []
         for key, since in self._since.get(rule, {}).items():
             when = since + heal.after_ms / 1000
@@ -66,11 +74,29 @@ class Drift:
                 draft.later(when)
             elif pod is not None and pod.slot >= 0 and not draft.banned[pod.slot] and draft.movable(pod):
                 due.append((pod, since))
-        due.sort(key=lambda one: (-one[0].shape.priority, one[1], one[0].key))
+        several = len(due) > 1
+
+        def rank(one: tuple[PlacedPod, float]) -> tuple[object, ...]:
+            pod, since = one
+            loss = 0.0
+            if several and attachment.says(pod) and self._with_others(draft, pod, rule):
+                loss = attachment.loss(pod, (draft.now - since) * 1000)
+            return (-pod.shape.priority, loss, since, pod.key)
+
+        due.sort(key=rank)
         for pod, since in due:
             breach = self._breaches.of(pod, rule, draft.now)
             if breach is not None:
                 self._heal(draft, heal, pod, breach, draft.now - since)
+
+    def _with_others(self, draft: Draft, pod: PlacedPod, rule: str) -> bool:
+        """Whether it is broken for what else runs somewhere, so that others may mend it by going."""
+        if pod.key in self._own.get(rule, ()):
+            return False
+        own = own_filters(draft.places.placer.requirements(pod, draft.now), rule)
+        return any(
+            is_global(one) or one.depends & ~(Depends.NODE | Depends.DELAY | Depends.TIME) for one in own
+        )
 
     def _heal(self, draft: Draft, heal: Heal, pod: PlacedPod, breach: Breach, lasting: float) -> None:
         why = f"{breach.why}, for {told_s(lasting)}"

@@ -34,7 +34,7 @@ class Headroom:
 
     def __init__(self, columns: Columns, at_most: float | None, placeholders: Collection[PlacedPod]) -> None:
         self._columns = columns
-        self._seen = -1
+        self._seen = (-1, -1)
         self._weights: NDArray[np.float64] = np.zeros(0)
         self.at_most = at_most
         self.placeholders = set(placeholders)
@@ -57,15 +57,20 @@ class Headroom:
         return self._weights
 
     def refresh(self, ledger: Ledger, anew: bool = False) -> None:
-        """Bring it up to now; ``anew`` where the nodes themselves or the ledger's rows changed."""
+        """Bring it up to now; ``anew`` where the placeholders or the ledger's rows changed."""
         columns = self._columns
-        touched = None if anew or self._seen < 0 else columns.usage_changes.since(self._seen)
-        self._seen = columns.usage_changes.version
+        nodes_seen, usage_seen = self._seen
+        touched: set[int] | None = None
+        if not anew and usage_seen >= 0:
+            nodes = columns.node_changes.since(nodes_seen)
+            used = columns.usage_changes.since(usage_seen)
+            touched = None if nodes is None or used is None else {*nodes, *used}
+        self._seen = (columns.node_changes.version, columns.usage_changes.version)
         if touched is None or self.free.shape != ledger.kept.shape:
             self.free = np.zeros_like(ledger.kept)
             where = np.arange(columns.capacity)
         elif touched:
-            where = np.array(touched, dtype=np.int64)
+            where = np.array(sorted(touched), dtype=np.int64)
         else:
             return
         for row, resource in enumerate(ledger.resources):

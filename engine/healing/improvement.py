@@ -59,6 +59,7 @@ class _Improving:
     def __init__(self, reserve: Reserve, moves: int, random: Random) -> None:
         self._reserve = reserve
         self._ledger = reserve.ledger
+        self._costs = reserve.costs
         self._moves = moves
         self._random = random
         self._noise = np.random.default_rng(random.getrandbits(64))
@@ -70,7 +71,7 @@ class _Improving:
 
     def run(self, tries: int) -> Improvement:
         before = self._reserve.kept_memory
-        cost = best = self._reserve.cost
+        cost = best = self._costs.total
         places = self._places()
         for turn in range(tries if self._on else 0):
             warmth = _WARMTH * best * (1 - turn / tries) ** 2
@@ -102,7 +103,7 @@ class _Improving:
         sizes = {backup: backup.asked.get("memory", 0) * self._random.uniform(0.7, 1.0) for backup in taken}
         laid = self._lay(sorted(taken, key=lambda one: -sizes[one]), banned, noise)
         if laid:
-            new = self._reserve.cost
+            new = self._costs.total
             moved = self._moved - old.keys() | {one for one in taken if one.slot != self._first[one]}
             worse = new - cost
             if (worse <= 1e-6 or (warmth > 0 and self._random.random() < exp(-worse / warmth))) and len(
@@ -123,7 +124,7 @@ class _Improving:
 
     def _lay(self, backups: list[Backup], banned: Mask | None, noise: NDArray[np.float64] | None) -> bool:
         for backup in backups:
-            slot = self._reserve.best(backup, banned, noise)
+            slot = self._costs.best(backup, banned, noise)
             if slot is None:
                 return False
             self._ledger.put(backup, slot)

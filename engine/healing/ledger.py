@@ -6,6 +6,7 @@ share it. What is kept on a node is the most that any one loss asks of it, resou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -36,9 +37,10 @@ class Backup:
         amount: The same as the ledger has it.
         fixed: Whether its rules look at other pods, so that it was placed together with those.
         slot: Where, -1 where nowhere.
+        seen: As of when ``legal`` is: the version of the nodes and that of the delays.
     """
 
-    __slots__ = ("_legal", "amount", "asked", "capacity", "fixed", "key", "loss", "priority", "slot")
+    __slots__ = ("_legal", "amount", "asked", "capacity", "fixed", "key", "loss", "priority", "seen", "slot")
 
     def __init__(self, key: PodKey, priority: int, loss: str, asked: dict[str, int], fixed: bool) -> None:
         self.key = key
@@ -48,12 +50,13 @@ class Backup:
         self.amount: Amount = np.zeros(0, dtype=np.int64)
         self.fixed = fixed
         self.slot = -1
+        self.seen: tuple[int, str] | None = None
         self._legal: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
         self.capacity = 0
 
     @property
     def legal(self) -> Mask:
-        """Where its rules let it be, room aside. Shape (capacity,)."""
+        """Where its rules let it be, room aside, as of ``seen``. Shape (capacity,)."""
         return np.unpackbits(self._legal, count=self.capacity).view(np.bool_)
 
     @legal.setter
@@ -71,13 +74,14 @@ class Ledger:
         kept: What is kept; call `settle` before reading it.
     """
 
-    __slots__ = ("_by_slot", "_dirty", "_loads", "kept", "resources")
+    __slots__ = ("_by_slot", "_dirty", "_loads", "_on", "kept", "resources")
 
     def __init__(self, capacity: int) -> None:
         self.resources = list(FIRST)
         self.kept: Table = np.zeros((len(FIRST), capacity), dtype=np.int64)
         self._loads: dict[str, dict[int, Amount]] = {}
         self._by_slot: dict[int, dict[str, int]] = {}
+        self._on: dict[int, dict[Backup, None]] = {}
         self._dirty: set[int] = set()
 
     @property
@@ -116,6 +120,7 @@ class Ledger:
         load[slot] = total = backup.amount.copy() if held is None else held + backup.amount
         losses = self._by_slot.setdefault(slot, {})
         losses[backup.loss] = losses.get(backup.loss, 0) + 1
+        self._on.setdefault(slot, {})[backup] = None
         if slot not in self._dirty:
             np.maximum(self.kept[:, slot], total, out=self.kept[:, slot])
         backup.slot = slot
@@ -132,6 +137,7 @@ class Ledger:
                 del self._loads[backup.loss]
             if not losses:
                 del self._by_slot[slot]
+        del self._on[slot][backup]
         self._dirty.add(slot)
         backup.slot = -1
         return slot
@@ -145,6 +151,26 @@ class Ledger:
             else:
                 self.kept[:, slot] = 0
         self._dirty.clear()
+
+    def by_node(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """What is kept: node → resource → amount, without zeros.
+
+        Args:
+            names: Of the nodes, by slot.
+        """
+        self.settle()
+        return {
+            names[slot]: {
+                resource: int(value)
+                for resource, value in zip(self.resources, self.kept[:, slot], strict=True)
+                if value
+            }
+            for slot in np.flatnonzero(self.kept.any(axis=0)).tolist()
+        }
+
+    def on(self, slot: int) -> list[Backup]:
+        """The backups that lie there."""
+        return list(self._on.get(slot, ()))
 
     def peaks(self, slot: int) -> set[str]:
         """The losses that ask for all the memory that is kept in a slot."""

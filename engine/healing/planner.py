@@ -35,18 +35,27 @@ class Planner:
         cache: The pods and nodes. It is changed while a plan is made, and is as it was afterwards.
         placer: Decides on that cache; its rules are those of every target.
         heals: The rules, in their order.
+        at_once: Of how many pods is found out at a plan whether they break a rule, for each rule, where nodes or
+            delays changed; None for all.
     """
 
     __slots__ = ("_breaches", "_by_trigger", "_cache", "_draining", "_drift", "_lost", "_placer")
 
-    def __init__(self, cache: Cache, placer: Placer, heals: Sequence[Heal]) -> None:
+    def __init__(
+        self, cache: Cache, placer: Placer, heals: Sequence[Heal], at_once: int | None = None
+    ) -> None:
         self._cache = cache
         self._placer = placer
         self._by_trigger = {one: [heal for heal in heals if heal.trigger is one] for one in Trigger}
         self._lost = LostNodes(cache)
         self._draining = DrainingNodes(cache)
-        self._drift = Drift(cache, placer, self._by_trigger[Trigger.BROKEN])
+        self._drift = Drift(cache, placer, self._by_trigger[Trigger.BROKEN], at_once)
         self._breaches = Breaches(cache, placer)
+
+    @property
+    def behind(self) -> int:
+        """Of how many pods the next plan will find out whether they break a rule, as this one could not."""
+        return sum(watch.behind for watch in self._drift.watches.values())
 
     def plan(self, now: float, situation: Situation) -> Plan:
         """All that is to be done now, and when to ask again.

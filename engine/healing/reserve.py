@@ -8,6 +8,9 @@ loss alone is bin packing.
 Pods that other pods bear on only by the room they take are placed by sums. Those whose rules look at other pods
 (spread, affinity, a port, a delay from a workload, …) are placed all together for each loss, by the search that the
 proof uses, on the cluster as it is right after it.
+
+A change of nodes or delays has some of the pods asked about again: a few at a time, if so many are not to hold up
+whoever waits. Until that is done a backup may lie where the rules would no longer have it.
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constraints.protocol import Mask, Slots
+from engine.healing.backlog import Backlog
+from engine.healing.costs import Costs
+from engine.healing.groups import Groups
 from engine.healing.headroom import Headroom
 from engine.healing.ledger import MEMORY, Backup, Ledger
+from engine.healing.legality import Legality
 from engine.healing.losses import Membership
-from engine.healing.reserve_check import moves
-from engine.healing.rules import Rules, asked
+from engine.healing.rules import Rules
 from engine.healing.shortage import beyond, shortage
 from engine.healing.together import Places, arrange
 from engine.model.objects import PodKey
@@ -47,10 +52,14 @@ class Reserve:
         label: The label that tells the domain's members apart, None where each node is one.
         at_most: The most that may be kept, as a share of the memory that all pods on nodes ask for; None for no limit.
         placeholders: The pods that hold what is kept at the moment: their room counts as free.
+        at_once: How many pods are asked about at a time, each at `follow`, where many came at once, or nodes or delays
+            changed; None for all.
 
     Attributes:
         backups: Those that have a place.
         uncovered: Those that have none, and why.
+        ledger: What lies where.
+        costs: What that costs, and what it would.
     """
 
     def __init__(
@@ -61,48 +70,40 @@ class Reserve:
         label: str | None = None,
         at_most: float | None = None,
         placeholders: Collection[PlacedPod] = (),
+        at_once: int | None = None,
     ) -> None:
         self._cache = cache
         self._columns = cache.columns
         self._rules = Rules(cache, placer, 0.0)
-        self._covered = covered
         self._domain = Membership(cache.columns, label)
+        self._legality = Legality(self._rules, self._domain, covered)
         self._headroom = Headroom(cache.columns, at_most, placeholders)
         self.ledger = Ledger(cache.columns.capacity)
+        self.costs = Costs(self.ledger, self._headroom, self._legality)
         self.backups: dict[PodKey, Backup] = {}
         self.uncovered: dict[PodKey, str] = {}
         self._nodes_seen = -1
-        self._popular: NDArray[np.float64] = np.zeros(cache.columns.capacity)
-        self._members: dict[str, set[PodKey]] = {}
-        self._loss_of: dict[PodKey, str] = {}
+        self._groups = Groups()
         self._patience = _STEPS_AT_ONCE
+        self._at_once = at_once
+        self._backlog = Backlog()
 
     # Asking
 
+    @property
+    def behind(self) -> int:
+        """How many pods are still to be asked about; `follow` goes on with them."""
+        return len(self._backlog)
+
     def kept(self) -> dict[str, dict[str, int]]:
         """What is to be kept: node → resource → amount, as `engine.healing.check` reads it."""
-        ledger = self.ledger
-        ledger.settle()
-        return {
-            self._columns.names[slot]: {
-                resource: int(value)
-                for resource, value in zip(ledger.resources, ledger.kept[:, slot], strict=True)
-                if value
-            }
-            for slot in np.flatnonzero(ledger.kept.any(axis=0)).tolist()
-        }
+        return self.ledger.by_node(self._columns.names)
 
     @property
     def kept_memory(self) -> int:
         """Bytes kept in all."""
         self.ledger.settle()
         return int(self.ledger.kept[MEMORY].sum())
-
-    @property
-    def cost(self) -> float:
-        """What is made small: bytes of memory kept, with a little for cpu."""
-        self.ledger.settle()
-        return float(self._headroom.weights(self.ledger) @ self.ledger.kept.sum(axis=1))
 
     @property
     def requested_memory(self) -> int:
@@ -122,19 +123,27 @@ class Reserve:
 
     def put_all(self, pods: Iterable[PlacedPod], now: float) -> None:
         """Take in many pods at once: the more important first, then those with fewer places, then the larger."""
+        if self._at_once is None:
+            self._begin(now)
+            self._put_all(pods)
+            return
+        many = sorted(pods, key=lambda one: (-one.shape.priority, -one.requests.get("memory", 0), one.key))
+        self._backlog.add(pod.key for pod in many)
+        self._backlog.changed(None)
         self._begin(now)
-        self._put_all(pods)
 
     def put(self, pod: PlacedPod, now: float) -> None:
         """A pod came to its node, or changed."""
         self._begin(now)
+        self._backlog.done(pod.key)
         self._put_all((pod,))
 
     def drop(self, key: PodKey, now: float) -> None:
         """A pod is gone from its node."""
         self._begin(now)
+        self._backlog.done(key)
         loss = self._forget(key)
-        if loss is not None and any(self.backups[one].fixed for one in self._of(loss)):
+        if loss is not None and self._entangled(loss):
             self._arrange(loss)
 
     def hold(self, placeholders: Collection[PlacedPod], now: float) -> None:
@@ -159,10 +168,10 @@ class Reserve:
     def revise(self, now: float) -> None:
         """Ask the rules again about every pod; a backup stays where it is as long as they let it.
 
-        For when nodes or delays changed; and from time to time, as rules that look at other pods may come to say
-        something else with any of them.
+        For when delays changed; and from time to time, as rules that look at other pods may come to say something
+        else with any of them.
         """
-        self._nodes_seen = -1
+        self._mark_all()
         self._begin(now)
 
     # For whoever makes it smaller
@@ -171,76 +180,83 @@ class Reserve:
         """The backups that may lie elsewhere, as far as other pods are concerned."""
         return (backup for backup in self.backups.values() if not backup.fixed)
 
-    def best(
-        self, backup: Backup, banned: Mask | None = None, noise: NDArray[np.float64] | None = None
-    ) -> int | None:
-        """Where a backup that lies nowhere adds least to what is kept; None where it fits nowhere.
-
-        Args:
-            backup: The backup.
-            banned: Slots that are not to be used.
-            noise: What to multiply costs with.
-        """
-        found = self._costs(backup)
-        if found is None:
-            return None
-        slots, costs = found
-        if banned is not None:
-            allowed = ~banned[slots]
-            slots, costs = slots[allowed], costs[allowed]
-        if not len(slots):
-            return None
-        if noise is not None:
-            costs = costs * noise[slots]
-        return int(slots[np.argmin(costs)])
-
     # Inside
-
-    def _costs(self, backup: Backup, legal: Mask | None = None) -> tuple[Slots, NDArray[np.float64]] | None:
-        """The slots that a backup fits into, with what it costs there: by the byte, equals by fractions of one."""
-        ledger = self.ledger
-        ledger.settle()
-        need = ledger.load(backup.loss)
-        need += backup.amount[:, None]
-        mask = (backup.legal if legal is None else legal) & (need <= self._headroom.free).all(axis=0)
-        slots = np.flatnonzero(mask)
-        if not len(slots):
-            return None
-        growth = need[:, slots] - ledger.kept[:, slots]
-        spare = -growth[MEMORY]
-        np.maximum(growth, 0, out=growth)
-        if self._headroom.limit is not None:
-            within = growth[MEMORY] <= max(self._headroom.limit - float(ledger.kept[MEMORY].sum()), 0)
-            slots, growth, spare = slots[within], growth[:, within], spare[within]
-            if not len(slots):
-                return None
-        costs: NDArray[np.float64] = self._headroom.weights(self.ledger) @ growth
-        # Of equals the tightest; where something new has to be kept, where most other pods could share it.
-        costs += np.where(
-            spare >= 0, spare / 2.0**45, 0.5 - self._popular[slots] / (4.0 + 2 * self._popular.max())
-        )
-        return slots, costs
 
     def _begin(self, now: float) -> None:
         """Bring all up to now: what changed of nodes, and of what is free on them."""
         self._rules.now = now
         columns = self._columns
-        if self.ledger.capacity < columns.capacity:
-            more = columns.capacity - self.ledger.capacity
-            self.ledger.grow(columns.capacity)
-            self._popular = np.append(self._popular, np.zeros(more))
+        self.ledger.grow(columns.capacity)
         changed = columns.node_changes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
-        self._headroom.refresh(self.ledger, anew=changed is None or bool(changed))
-        if changed is None or changed:
-            self._nodes_seen = columns.node_changes.version
-            before = {key: backup.slot for key, backup in self.backups.items()}
-            known = [*self._loss_of, *(key for key in self.uncovered if key not in self._loss_of)]
-            pods = [pod for key in known if (pod := self._cache.pod(key)) is not None]
-            for key in known:
-                self._forget(key)
-            self._put_all(pods, before)
+        self._nodes_seen = columns.node_changes.version
+        self._headroom.refresh(self.ledger)
+        if changed is None:
+            self._mark_all()
+        elif changed:
+            self._mark(changed)
+        self._ask_again()
         self._make_fit()
         self._trim()
+
+    def _mark_all(self) -> None:
+        """Everybody is to be asked about again."""
+        self._backlog.add(self._groups.pods)
+        self._backlog.add(self.uncovered)
+        self._backlog.changed(None)
+
+    def _mark(self, changed: Collection[int]) -> None:
+        """Nodes changed: who runs or lies there, is measured from there, or may hope for room there is asked again."""
+        backlog = self._backlog
+        backlog.add(self._legality.bearing_on(changed))
+        backlog.add(backup.key for slot in changed for backup in self.ledger.on(slot))
+        backlog.add(key for key, backup in self.backups.items() if backup.fixed)
+        backlog.add(self.uncovered)
+        backlog.changed(changed)
+
+    def _ask_again(self) -> None:
+        """Ask about some of those that are to be; a backup stays where it was, if it may be there."""
+        before: dict[PodKey, int] = {}
+        pods: list[PlacedPod] = []
+        slots = self._backlog.slots
+        bearing = None if slots is None else set(self._legality.bearing_on(slots))
+        for key in self._backlog.first(self._at_once):
+            if key not in self._backlog or self._needless(key, slots, bearing):
+                self._backlog.done(key)
+                continue
+            backup = self.backups.get(key)
+            together = self._entangled(backup.loss) if backup is not None and backup.fixed else ()
+            for one in [each.key for each in together] or [key]:
+                self._backlog.done(one)
+                if one in self.backups:
+                    before[one] = self.backups[one].slot
+                self._forget(one)
+                if (pod := self._cache.pod(one)) is not None:
+                    pods.append(pod)
+            if together and self._at_once is not None:
+                break  # to lay down a whole loss is enough for once
+        if pods:
+            self._put_all(pods, before)
+
+    def _needless(self, key: PodKey, slots: Iterable[int] | None, bearing: Collection[PodKey] | None) -> bool:
+        """Whether all that changed says nothing of a pod's backup: it may stay, or there is still none.
+
+        Args:
+            key: The pod.
+            slots: What changed, None where more than nodes did.
+            bearing: Those that changed nodes say more of than that there is or is not a place; None where more than
+                nodes changed.
+        """
+        pod = self._cache.pod(key)
+        if pod is None:
+            return False
+        backup = self.backups.get(key)
+        if backup is not None:
+            return not backup.fixed and self._legality.stands(backup, pod, self._domain.of(pod))
+        if key not in self.uncovered or key not in self._groups:
+            return False
+        if slots is None or bearing is None or key in bearing:
+            return False
+        return not self._rules.bearable(pod, np.array(sorted(slots), dtype=np.int64)).any()
 
     def _put_all(self, pods: Iterable[PlacedPod], before: Mapping[PodKey, int] | None = None) -> None:
         """Lay backups down, each where it was before, if it may be there."""
@@ -255,12 +271,12 @@ class Reserve:
         for loss in entangled:
             self._arrange(loss)
         if len(fresh) > 1:
-            places = {backup.key: int(np.count_nonzero(backup.legal)) for backup in fresh}
+            places = {one.key: int(np.count_nonzero(self._legality.of(one))) for one in fresh}
             fresh.sort(key=lambda one: (-one.priority, places[one.key], -one.asked.get("memory", 0), one.key))
         moving: list[Backup] = []
         for backup in fresh:
             slot = -1 if before is None else before.get(backup.key, -1)
-            if slot >= 0 and backup.legal[slot]:
+            if slot >= 0 and self._legality.of(backup)[slot]:
                 self.backups[backup.key] = backup
                 self.ledger.put(backup, slot)
             else:
@@ -307,46 +323,29 @@ class Reserve:
                 key=lambda one: (one.priority, one.fixed, -one.asked.get("memory", 0), one.key),
             )
             # Those whose rules look at each other were let pass beside each other: they go together.
-            group = [self.backups[key] for key in sorted(self._of(victim.loss))] if victim.fixed else [victim]
-            for backup in group:
-                if backup.fixed is victim.fixed:
-                    ledger.take(backup)
-                    del self.backups[backup.key]
-                    if not backup.fixed:
-                        self._popular[: backup.capacity] -= backup.legal
-                    self.uncovered[backup.key] = beyond(backup, self._headroom)
+            for backup in self._entangled(victim.loss) if victim.fixed else [victim]:
+                ledger.take(backup)
+                del self.backups[backup.key]
+                self._legality.drop(backup)
+                self.uncovered[backup.key] = beyond(backup, self._headroom)
 
     def _take_in(self, pod: PlacedPod) -> Backup | None:
         """A backup for a pod, which lies nowhere yet; None where it is not to have one, or cannot."""
         self._forget(pod.key)
-        if not pod.counts or pod in self._headroom.placeholders or not moves(pod) or not self._covered(pod):
+        if pod in self._headroom.placeholders or not self._legality.wants(pod):
             return None
         loss = self._domain.of(pod)
         if loss is None:
             self.uncovered[pod.key] = f'its node {pod.node} has no label "{self._domain.label}"'
             return None
-        self._members.setdefault(loss, set()).add(pod.key)
-        self._loss_of[pod.key] = loss
-        lost = self._domain.slots(loss)
-        requirements = self._rules.placer.requirements(pod, self._rules.now)
-        names = {self._columns.names[slot] for slot in lost}
-        by_lost = any(one.name in names for one in (*requirements.origins, *requirements.needed))
-        fixed = by_lost or not self._rules.only_room_matters(pod)
-        backup = Backup(pod.key, pod.shape.priority, loss, asked(pod), fixed)
+        self._groups.put(pod.key, loss)
+        backup = self._legality.backup(pod, loss)
         before = len(self.ledger.resources)
         backup.amount = self.ledger.amount(backup.asked)
         if len(self.ledger.resources) != before:
             self._pad()
-        if fixed:
+        if backup.fixed:
             self.backups[pod.key] = backup
-            return backup
-        mask: Mask = np.zeros(self._columns.capacity, dtype=np.bool_)
-        everywhere = np.arange(self._columns.capacity)
-        for evaluation in self._rules.evaluations(pod):
-            mask |= evaluation.bearable(everywhere)
-        mask[lost] = False
-        backup.legal = mask
-        self._popular += mask
         return backup
 
     def _pad(self) -> None:
@@ -356,10 +355,10 @@ class Reserve:
         self._headroom.refresh(self.ledger, anew=True)
 
     def _lay(self, backup: Backup) -> None:
-        slot = self.best(backup)
+        slot = self.costs.best(backup)
         if slot is None and not self._make_way(backup):
             self.uncovered[backup.key] = shortage(backup, self.ledger, self._headroom)
-            self._popular[: backup.capacity] -= backup.legal
+            self._legality.drop(backup)
             return
         self.uncovered.pop(backup.key, None)
         self.backups[backup.key] = backup
@@ -368,8 +367,8 @@ class Reserve:
 
     def _make_way(self, backup: Backup) -> bool:
         """Lay a backup down by laying others of its loss elsewhere: only those take room that it may not take, too."""
-        fits = (self._headroom.free >= backup.amount[:, None]).all(axis=0) & backup.legal
-        others = [one for key in sorted(self._of(backup.loss)) if not (one := self.backups[key]).fixed]
+        fits = (self._headroom.free >= backup.amount[:, None]).all(axis=0) & self._legality.of(backup)
+        others = [one for one in self._of(backup.loss) if not one.fixed]
         if not others or not fits.any():
             return False
         old = {one: self.ledger.take(one) for one in others}
@@ -396,7 +395,7 @@ class Reserve:
 
         def costs(backup: Backup) -> NDArray[np.float64]:
             everywhere = np.full(self._columns.capacity, np.inf)
-            found = self._costs(backup, self._columns.alive)
+            found = self.costs.of(backup, self._columns.alive)
             if found is not None:
                 everywhere[found[0]] = found[1]
             return everywhere
@@ -409,7 +408,7 @@ class Reserve:
 
     def _arrange(self, loss: str) -> None:
         """Lay down, all together, the backups of a loss whose rules look at other pods."""
-        entangled = [one for key in sorted(self._of(loss)) if (one := self.backups[key]).fixed]
+        entangled = self._entangled(loss)
         for backup in entangled:
             if backup.slot >= 0:
                 self.ledger.take(backup)
@@ -433,16 +432,15 @@ class Reserve:
         self.uncovered.pop(key, None)
         backup = self.backups.pop(key, None)
         if backup is not None:
-            if not backup.fixed:
-                self._popular[: backup.capacity] -= backup.legal
+            self._legality.drop(backup)
             if backup.slot >= 0:
                 self.ledger.take(backup)
-        loss = self._loss_of.pop(key, None)
-        if loss is not None:
-            self._members[loss].discard(key)
-            if not self._members[loss]:
-                del self._members[loss]
-        return loss
+        self._legality.forget(key)
+        return self._groups.forget(key)
 
-    def _of(self, loss: str) -> list[PodKey]:
-        return [key for key in self._members.get(loss, ()) if key in self.backups]
+    def _of(self, loss: str) -> list[Backup]:
+        return [self.backups[key] for key in self._groups.of(loss) if key in self.backups]
+
+    def _entangled(self, loss: str) -> list[Backup]:
+        """Those of a loss whose rules look at other pods."""
+        return [one for one in self._of(loss) if one.fixed]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.compile.requirements import Requirements, Stage
 from engine.constraints.inter_pod_affinity import InterPodAffinity
-from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask
+from engine.constraints.protocol import Depends, Filter, GlobalFilter, Mask, is_global
 from engine.constraints.resources import NodePorts, NodeResourcesFit
 from engine.constraints.volumes import NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone
 from engine.placement.decision import PASSES
@@ -17,6 +18,7 @@ from engine.placement.evaluation import Evaluation
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
 from engine.state.columns import PODS
+from engine.state.labels import Where
 from engine.state.pods import PlacedPod
 
 Amounts = dict[str, NDArray[np.int64]]
@@ -64,12 +66,8 @@ class Rules:
     def evaluations(self, pod: PlacedPod) -> list[Evaluation]:
         """The vectors of the stages open at once, up to date; none where the pod could not be placed at all."""
         requirements = self.placer.requirements(pod, self.now)
-        if requirements.trouble is not None or any(one.missing() is not None for one in requirements.needed):
-            return []
         return [
-            self.placer.evaluation(pod, self.now, position)
-            for position, stage in enumerate(requirements.stages)
-            if stage.after_ms <= 0
+            self.placer.evaluation(pod, self.now, position) for position, _ in _open_at_once(requirements)
         ]
 
     def legal(self, pod: PlacedPod) -> Mask:
@@ -79,16 +77,37 @@ class Rules:
             mask[evaluation.feasible()] = True
         return mask
 
+    def bearable(self, pod: PlacedPod, where: Where) -> Mask:
+        """Where nothing refuses the pod for what the node is, whatever runs there; as long as ``where``.
+
+        The filters are asked themselves, and only those that this takes: cheaper than vectors that are kept, where
+        pods are many and each asked about seldom.
+        """
+        requirements = self.placer.requirements(pod, self.now)
+        alive = self.cache.columns.alive[where]
+        mask: Mask = np.zeros_like(alive)
+        verdicts: dict[int, Mask] = {}
+        for _, stage in _open_at_once(requirements):
+            passing = alive.copy()
+            for one in _constraints(requirements, stage):
+                if not is_global(one) and not one.depends & ~_OF_NODES:
+                    verdict = verdicts.get(id(one))
+                    if verdict is None:
+                        verdict = verdicts[id(one)] = one.passes(where)
+                    passing &= verdict
+            mask |= passing
+        return mask
+
     def only_room_matters(self, pod: PlacedPod) -> bool:
         """Whether of all that other pods bear on, only room for requests matters to this one now."""
         if pod.shape.terms.apart or pod.shape.terms.near:
             return False
         requirements = self.placer.requirements(pod, self.now)
-        evaluations = self.evaluations(pod)
+        stages = _open_at_once(requirements)
         return (
-            bool(evaluations)
+            bool(stages)
             and not any(one.moves for one in (*requirements.origins, *requirements.needed))
-            and all(_room_alone(one) for evaluation in evaluations for one in evaluation.filters)
+            and all(_room_alone(one) for _, stage in stages for one in _constraints(requirements, stage))
         )
 
     def only_ever_refused(self, pod: PlacedPod) -> bool:
@@ -129,6 +148,22 @@ class Rules:
         ]
         told = "; ".join(short) if short else "more than any one of them has left together"
         return f"what is kept on the {len(slots)} node(s) that may take it is not enough: it asks for {told}"
+
+
+def _open_at_once(requirements: Requirements) -> list[tuple[int, Stage]]:
+    """The stages that a pod need not wait for, by position; none where it could not be placed at all."""
+    if requirements.trouble is not None or any(one.missing() is not None for one in requirements.needed):
+        return []
+    return [(position, stage) for position, stage in enumerate(requirements.stages) if stage.after_ms <= 0]
+
+
+def _constraints(requirements: Requirements, stage: Stage) -> Iterator[Filter | GlobalFilter]:
+    """All that binds in a stage."""
+    yield from requirements.kubernetes
+    for one in requirements.policies:
+        if one.name not in stage.waived:
+            yield one
+    yield from stage.members
 
 
 def _room_alone(constraint: Filter | GlobalFilter) -> bool:
