@@ -16,7 +16,7 @@ from engine.healing.planner import Planner
 from engine.healing.situation import Situation
 from engine.model.objects import Pod, PodKey
 from engine.state.cache import Cache
-from grammar.policy import CheckedPolicy, Heal, Trigger
+from grammar.policy import CheckedPolicy, Heal, PreferCurrent, Rule, Trigger
 from tests.engine import build
 from tests.engine.build import NOW
 from tests.engine.healing import crowds
@@ -94,6 +94,9 @@ def cluster(r: Random) -> tuple[Cluster, Situation, Cache, Planner]:
     crowd = crowds.crowd(r)
     full = not r.randrange(3)
     policy = CheckedPolicy() if full else crowd.policy
+    stay = Rule("stay", r.choice((None, crowds.app("a"))), (PreferCurrent(r.choice((1, 9))),))
+    if not r.randrange(3):
+        policy = dataclasses.replace(policy, rules=(*policy.rules, stay))
     made = Cluster(policy, heals(r, policy))
     world = crowd.world
     made.delays = world.delays
