@@ -44,6 +44,7 @@ class Kept:
         plan: Where how much is kept.
         label: What its placeholders are labelled.
         told: Who is known to be uncovered, and why.
+        growing: Whether the plan is not made for all pods yet that were there when the policy came into force.
     """
 
     def __init__(self, rule: policy.Reserve, covers: Callable[[PlacedPod], bool], plan: Reserve) -> None:
@@ -52,6 +53,7 @@ class Kept:
         self.plan = plan
         self.label = label_of(rule.name)
         self.told: dict[PodKey, str] = {}
+        self.growing = True
         self._moves_left = _MOVES
         self._in_vain = 0
         self._calm_since = 0.0
@@ -63,6 +65,13 @@ class Kept:
             return None
         return self._calm_since + _CALM_SECONDS
 
+    def grown(self) -> None:
+        """Look whether the plan is made for all pods by now."""
+        if self.growing and not self.plan.behind:
+            self.growing = False
+            covered, uncovered = len(self.plan.backups), len(self.plan.uncovered)
+            log.info("reserve %s: %d pods are covered, %d are not", self.rule.name, covered, uncovered)
+
     def stirred(self, now: float) -> None:
         """Something changed: what could not be made smaller before perhaps can be now."""
         self._calm_since, self._in_vain, self._moves_left = now, 0, _MOVES
@@ -70,7 +79,7 @@ class Kept:
     def improve(self, now: float, random: Random) -> bool:
         """A slice of the work, if it is time for one. Whether backups lie elsewhere now."""
         due = self.improves_at
-        if due is None or now < due:
+        if due is None or now < due or self.plan.behind:
             return False
         found = improve(self.plan, _TRIES, self._moves_left, random)
         self._moves_left -= found.moved
