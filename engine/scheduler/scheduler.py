@@ -126,6 +126,7 @@ class Scheduler:
                 metrics,
                 lambda placed: self._ours(placed.pod),
                 reserve or ReserveSettings(),
+                self._pod_gone,
                 seed,
             )
         self._room: RoomMaker | None = None
@@ -210,6 +211,8 @@ class Scheduler:
                     self._room.ended(message, now)
             case Synced(kind):
                 self.watched.list(kind)
+                if self._upkeep is not None:
+                    self._upkeep.listed(kind, now)
                 self._volumes.listed(kind, now)
                 self._devices.listed(kind, now)
             case PlanChanged(plan):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from engine.binder.errands import ErrandExecutor, ErrandResult
+from engine.cluster.protocol import ResourceKind
 from engine.constraints.protocol import Depends
 from engine.healing.placeholders import Keep
 from engine.healing.plan import Move
-from engine.model.objects import PodKey
+from engine.model.objects import Pod, PodKey
 from engine.placement import Decision, Placer
 from engine.scheduler.healing import Healing, Told
 from engine.scheduler.metrics import Metrics
@@ -21,10 +23,14 @@ from engine.settings.tree import ReserveSettings
 from engine.state.cache import Cache
 from engine.state.pods import Phase, PlacedPod
 
+log = logging.getLogger(__name__)
+
 _REFUSED_AT_MOST: Final = 8
 """Nodes that reserves may refuse before a pod waits: each costs a new plan for it."""
 _GONE_REMEMBERED: Final = 4096
 """Pods in the placeholders' namespace that went last: more than go while one errand is under way."""
+UNTOLD_SECONDS: Final = 60.0
+"""A pod that we made and no watch has told of for so long is not there: far longer than a watch is ever behind."""
 _ROOM_OR_NODE: Final = Depends.NODE | Depends.USAGE | Depends.DELAY
 
 
@@ -40,6 +46,7 @@ class Upkeep:
         metrics: Takes counts.
         ours: Whether a pod is ours to schedule.
         settings: Of placeholders.
+        forget: Takes in that a pod is gone.
         seed: Of the optimiser.
 
     Attributes:
@@ -57,12 +64,15 @@ class Upkeep:
         metrics: Metrics,
         ours: Callable[[PlacedPod], bool],
         settings: ReserveSettings,
+        forget: Callable[[Pod, float], None],
         seed: int = 0,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._namespace = settings.namespace
         self._gone: dict[PodKey, None] = {}
+        self._forget = forget
+        self._untold: dict[PodKey, float] = {}
         self.reserving = Reserving(
             cache, placer, executor, telling, metrics, settings.namespace, settings.image, seed
         )
@@ -104,6 +114,7 @@ class Upkeep:
 
     def pod(self, placed: PlacedPod) -> None:
         """A pod came or changed."""
+        self._untold.pop(placed.key, None)
         self.reserving.pod(placed)
         if placed.phase is Phase.QUEUED:
             self.healing.arrived(placed)
@@ -120,9 +131,19 @@ class Upkeep:
             self._gone[key] = None
             if len(self._gone) > _GONE_REMEMBERED:
                 del self._gone[next(iter(self._gone))]
+        self._untold.pop(key, None)
         self.reserving.gone(key)
         self._remaking.gone(key)
         self.healing.gone(key)
+
+    def listed(self, kind: ResourceKind, now: float) -> None:
+        """All objects of a kind have been told anew.
+
+        What we made and no watch has told of yet may have come and gone while the watch was broken. If it is only
+        younger than the list, it is told of next.
+        """
+        if kind is ResourceKind.PODS:
+            self._drop_untold(now, now)
 
     def node_changed(self) -> None:
         """A node came, went or changed."""
@@ -147,6 +168,7 @@ class Upkeep:
         for pod in result.created:
             if pod.spec.node_name and pod.key not in self._gone and self._cache.pod(pod.key) is None:
                 self.reserving.pod(self._cache.put_pod(pod))
+                self._untold[pod.key] = now
         match result.errand.subject:
             case Keep():
                 self.reserving.ended(result, now)
@@ -166,13 +188,24 @@ class Upkeep:
             now: Seconds since the epoch.
             idle: Whether no pod waits to be placed.
         """
+        self._drop_untold(now, now - UNTOLD_SECONDS)
         self.healing.tend(now, self._waiting)
         self.reserving.tend(now, idle, self.healing.moves)
 
     def next_due(self, now: float) -> float | None:
         """When there is something to do even if nothing comes in."""
-        due = (self.healing.next_due(now), self.reserving.next_due(now))
+        due = [self.healing.next_due(now), self.reserving.next_due(now)]
+        due += [since + UNTOLD_SECONDS for since in self._untold.values()]
         return min((one for one in due if one is not None), default=None)
+
+    def _drop_untold(self, now: float, until: float) -> None:
+        """Forget the pods that we made until then and no watch has told of."""
+        for key in [key for key, since in self._untold.items() if since <= until]:
+            placed = self._cache.pod(key)
+            if placed is not None:
+                log.debug("pod %s was made by us, and is gone without a word", key)
+                self._forget(placed.pod, now)
+            self._untold.pop(key, None)
 
     def _waiting(self) -> Mapping[PodKey, float]:
         """Pods of ours that no node takes, and since when."""

@@ -1,12 +1,14 @@
-"""What an errand made is told when the whole errand is over; the watch may have told more by then."""
+"""What an errand made is told when the whole errand is over; the watch may have told more by then, or never tells."""
 
 from __future__ import annotations
 
 from copy import copy
 
+import msgspec
 import pytest
 
 from engine.binder.errands import Errand, ErrandResult
+from engine.cluster.protocol import ResourceKind
 from engine.healing.placeholders import Keep
 from engine.model.objects import Pod
 from engine.model.placeholder import holds_for
@@ -47,3 +49,45 @@ def test_what_is_leaving_by_then_is_known_to_leave(world: World) -> None:
     known = world.simulation.cache.pod(made.key)
     late(world, copy(made))
     assert world.simulation.cache.pod(made.key) is known
+
+
+def ghost(world: World) -> Pod:
+    """It was made and deleted again while no watch stood: only the errand's result tells of it."""
+    made = placeholder(world)
+    metadata = msgspec.structs.replace(made.metadata, name=f"{made.metadata.name}9", uid="ghost")
+    return msgspec.structs.replace(made, metadata=metadata)
+
+
+def list_again(world: World) -> None:
+    """The version from which pods were to be watched is too old, as after a long break."""
+    for reflector in world.simulation._reflectors:
+        if reflector._kind is ResourceKind.PODS:
+            reflector._version = None
+    world.run(0)
+
+
+def test_what_a_list_does_not_have_is_gone(world: World) -> None:
+    made = ghost(world)
+    late(world, made)
+    assert world.simulation.cache.pod(made.key) is not None
+    list_again(world)
+    assert world.simulation.cache.pod(made.key) is None
+    world.run(5)
+    assert world.held_as_planned()
+
+
+def test_a_list_drops_nothing_that_is_there(world: World) -> None:
+    known = {pod.key for pod in world.cluster.pods()}
+    list_again(world)
+    assert {pod.key for pod in world.simulation.cache.pods()} == known
+
+
+def test_what_no_watch_tells_of_in_a_minute_is_not_there(world: World) -> None:
+    """The result may come after the list that does not have it."""
+    made = ghost(world)
+    late(world, made)
+    world.run(30)
+    assert world.simulation.cache.pod(made.key) is not None
+    world.run(35)
+    assert world.simulation.cache.pod(made.key) is None
+    assert world.held_as_planned()
