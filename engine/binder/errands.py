@@ -18,7 +18,7 @@ from tenacity.stop import stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
 from engine.binder.anew import anew
-from engine.binder.pool import STOP_SECONDS, WORKERS, ImmediatePool, ThreadedPool
+from engine.binder.pool import STOP_SECONDS, ImmediatePool, ThreadedPool
 from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
@@ -26,6 +26,8 @@ from engine.model.objects import Condition, Pod, PodKey
 from engine.model.placeholder import OF, PRIORITY, PRIORITY_CLASS, RECREATES
 
 ATTEMPTS: Final = 5
+WORKERS: Final = 8
+"""Threads: as many as bind. All pods of a lost node leave at once, and each is brought back by an answered request."""
 _GONE: Final = (404, 409)
 _CLASS_SAYS: Final = (
     "Pods that only hold room, which is kept for the loss of a node. Anything may take their place."

@@ -264,6 +264,9 @@ class Loop:
 
     def _wait_idle(self, timeout: float) -> bool:
         """Whether nothing is being decided or bound, waiting a while for that: then events may go out."""
+        upkeep = self.scheduler.upkeep
+        if upkeep is not None and upkeep.healing.hurries(self._clock.now()):
+            return False
         return self._binder.wait_idle(timeout) and not self._has_work()
 
     def _refresh(self, stop: threading.Event) -> None:
