@@ -15,7 +15,7 @@ from engine.compile.origins import Origin, Origins
 from engine.compile.requirements import Requirements
 from engine.compile.stages import stages
 from engine.compile.statements import Parts, add_statement, conditions_of, delays_of, selections_of
-from engine.compile.subject import Moment, PodSelector, PodSubject, holds, operands, own_facts
+from engine.compile.subject import Moment, PodSelector, PodSubject, chosen, holds, operands, own_facts
 from engine.compile.telling import FactsOf
 from engine.constraints.citation import Citation
 from engine.constraints.device_demand import DeviceDemand, concerns, device_demand_of
@@ -200,7 +200,7 @@ class BoundPlan:
         if devices is not None and devices.trouble and trouble is None:
             trouble, trouble_depends = devices.trouble, Depends.DEVICES
         for rule in self.plan.policy.rules:
-            if not holds(rule.condition, subject):
+            if not chosen(rule.condition, subject):
                 continue
             rules.append(f"{rule.name} ({rule.span})")
             try:

@@ -18,7 +18,7 @@ from engine.compile.domains import (
 )
 from engine.compile.nodes import Prefer, PreferQuantity, Require, WithinDelay
 from engine.compile.origins import Origin
-from engine.compile.subject import holds, own_facts
+from engine.compile.subject import chosen, own_facts
 from engine.compile.telling import FactsOf
 from engine.constraints.citation import Citation
 from engine.constraints.protocol import Filter, GlobalFilter, Score
@@ -128,7 +128,7 @@ def _cardinality(
     censuses: Censuses,
     parts: Parts,
 ) -> None:
-    counted = statement.of is None or holds(statement.of, context.subject)
+    counted = statement.of is None or chosen(statement.of, context.subject)
     condition = selects if statement.of is None else statement.of
     domains = Domains(statement.domain, context.columns, censuses(condition))
     hard = cardinality(citation, domains, statement.bound, statement.number, counted)

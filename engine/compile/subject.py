@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from engine.model.device_uses import DeviceUse
 from engine.model.objects import PodKey
 from engine.model.pattern import fits
+from engine.model.placeholder import PLACEHOLDER
 from engine.model.shape import Shape
 from engine.model.storage import ClaimUse
 from engine.state.pods import PlacedPod
@@ -159,6 +160,26 @@ def holds(condition: Condition | None, subject: PodSubject) -> bool:
             return bool(_operand(condition.fact, subject))
 
 
+def chosen(condition: Condition | None, subject: PodSubject) -> bool:
+    """Whether a selection (``for pods where …``, ``for all pods``) means the pod.
+
+    A pod that only holds room for others is no pod to the policies: it is meant by those alone that name its label.
+    """
+    if PLACEHOLDER in subject.shape.labels and not names_placeholders(condition):
+        return False
+    return holds(condition, subject)
+
+
+def names_placeholders(condition: Condition | None) -> bool:
+    """Whether a condition names the label of pods that only hold room, without wildcards."""
+    return any(
+        (isinstance(one, Has) and one.mapping == "labels" and one.pattern == PLACEHOLDER)
+        or (isinstance(one, FactRef) and one.path == "labels" and one.key == PLACEHOLDER)
+        for one in operands(condition)
+        if isinstance(one, Has | FactRef) and one.subject is Subject.POD
+    )
+
+
 def _operand(operand: Operand, subject: PodSubject) -> Value:
     match operand:
         case Literal():
@@ -213,9 +234,9 @@ class PodSelector:
     def __call__(self, placed: PlacedPod) -> bool:
         """Whether the pod is selected."""
         if self._own:
-            return holds(self._condition, PodSubject.of(placed, self._moment.now))
+            return chosen(self._condition, PodSubject.of(placed, self._moment.now))
         verdict = self._by_shape.get(placed.shape)
         if verdict is None:
             subject = PodSubject.of(placed, self._moment.now)
-            verdict = self._by_shape[placed.shape] = holds(self._condition, subject)
+            verdict = self._by_shape[placed.shape] = chosen(self._condition, subject)
         return verdict
