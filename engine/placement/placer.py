@@ -17,7 +17,7 @@ from engine.compile.requirements import Requirements, Stage
 from engine.compile.subject import Moment, PodSelector, PodSubject
 from engine.constraints.protocol import Depends, Filter, Slots, Vector, is_global
 from engine.delay.map import DelayMap
-from engine.model.placeholder import holds_for
+from engine.model.placeholder import FOR_ONE, holds_for
 from engine.placement.decision import (
     NEVER,
     VICTIMS_GOING,
@@ -133,13 +133,15 @@ class Placer:
     def may_take(self, pod: PlacedPod, one: PlacedPod) -> bool:
         """Whether a pod may have the room that another one holds, as far as priorities and reserves say.
 
-        What is kept is for those that it is kept for, and for what the cluster itself cannot do without.
+        What is kept is for those that it is kept for, and for what the cluster itself cannot do without. A placeholder
+        that carries a pod which is being made anew is all that is left of that pod, and nobody takes it away.
         """
         if one.shape.priority >= pod.shape.priority:
             return False
-        return (
-            holds_for(one.shape.labels) is None or pod.shape.priority >= _SYSTEM_PRIORITY or self.covered(pod)
-        )
+        holds = holds_for(one.shape.labels)
+        if holds is None:
+            return True
+        return holds != FOR_ONE and (pod.shape.priority >= _SYSTEM_PRIORITY or self.covered(pod))
 
     def swap_plan(self, plan: Plan) -> None:
         """Decide by another plan from now on."""

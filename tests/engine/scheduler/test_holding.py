@@ -12,11 +12,12 @@ from engine.binder.errands import Errand
 from engine.cluster.wire import decode_pod
 from engine.healing.placeholders import manifest
 from engine.model.objects import Node, ObjectMeta, Pod
-from engine.model.placeholder import FOR_ONE
+from engine.model.placeholder import FOR_ONE, PRIORITY
+from engine.placement import Placer
 from engine.scheduler.holding import Holding
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
-from tests.engine.scheduler.scenes import GIB, node, spec
+from tests.engine.scheduler.scenes import GIB, RESERVE, RULES, node, plan, spec
 
 
 class Errands:
@@ -35,6 +36,7 @@ def on(name: str, memory: str) -> Pod:
 def placeholder(at: Node, name: str, label: str, gib: int) -> Pod:
     written = manifest(name, "kube-system", label, at, {"memory": gib * GIB} if gib else {}, "pause")
     written["metadata"]["uid"] = name  # type: ignore[index]
+    written["spec"]["priority"] = PRIORITY  # type: ignore[index]
     return decode_pod(json.dumps(written).encode())
 
 
@@ -93,3 +95,19 @@ def test_what_was_promised_before_counts() -> None:
     first = coming(2)
     cache.nominations.put(first, "n")
     assert [key.name for key in holding.in_the_way(coming(1), "n")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("priority", [0, 2_000_000_000], ids=["a covered pod", "what the cluster needs"])
+def test_what_carries_a_pod_is_not_preempted(priority: int) -> None:
+    cache, _ = world({"a": ("backup", 1), "b": (FOR_ONE, 1)}, 110)
+    labels = {"delay_gateway": "25"}
+    asking = Pod(
+        ObjectMeta(name="asking", namespace="default", uid="asking", labels=labels), spec("1", "4Gi")
+    )
+    asking = msgspec.structs.replace(asking, spec=msgspec.structs.replace(asking.spec, priority=priority))
+    pod = cache.put_pod(asking)
+    placer = Placer(cache, plan(RULES + RESERVE))
+    taken = [
+        one.key.name for one in cache.pods_on("n") if placer.may_take(pod, one) and one.key.name != "there"
+    ]
+    assert taken == ["a"]
