@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cli.inputs import fail
@@ -110,16 +111,32 @@ def learn(addresses: NodeAddresses, nodes: Iterable[Node]) -> None:
     addresses.complete = True
 
 
-def known_delays(settings: Settings, nodes: Iterable[Node]) -> tuple[DelayMap | None, AgesOf | None]:
-    """What the source that the settings name measures now, and how old that is; None where they name files."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a source that measures says now.
+
+    Attributes:
+        delays: The map.
+        ages: Knows how old it is.
+        contacts: Seconds since each node answered another one; None where the source cannot know.
+    """
+
+    delays: DelayMap
+    ages: AgesOf
+    contacts: Mapping[str, float] | None
+
+
+def known_delays(settings: Settings, nodes: Iterable[Node]) -> Measured | None:
+    """What the source that the settings name measures now; None where they name files."""
     addresses, clock = NodeAddresses(), SystemClock()
     learn(addresses, nodes)
     source = delay_source(settings, (), addresses, clock)
     if source is None:
-        return None, None
+        return None
     now = clock.monotonic()
     asked = source
-    return asked_once(source, now), lambda origin: asked.ages(origin, now)
+    delays = asked_once(source, now)
+    return Measured(delays, lambda origin: asked.ages(origin, now), source.contacts(now))
 
 
 def _web(url: str, delays: DelaySettings) -> Web:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -54,6 +54,8 @@ class World:
         now: Seconds since the epoch.
         classes: Of priorities, by name.
         notes: What was left out, and why.
+        contacts: Seconds since each node answered another one, by the source of delays; None where nobody was asked,
+            or nobody can know.
     """
 
     cache: Cache
@@ -62,6 +64,7 @@ class World:
     schedulers: tuple[str, ...]
     classes: dict[str, PriorityClass] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    contacts: Mapping[str, float] | None = None
 
 
 def plan_from(policies: Sequence[Path]) -> Plan:
@@ -84,10 +87,11 @@ def from_cluster(
             objects = read_cluster(cluster, listens)
     finally:
         cluster.close()
-    ages = None
-    if delay_map is None:
-        delay_map, ages = known_delays(settings, objects.of("Node"))
-    return _world(objects, plan, delay_map, settings, time.time(), ages)
+    measured = known_delays(settings, objects.of("Node")) if delay_map is None else None
+    if measured is None:
+        return _world(objects, plan, delay_map, settings, time.time())
+    world = _world(objects, plan, measured.delays, settings, time.time(), measured.ages)
+    return replace(world, contacts=measured.contacts)
 
 
 def from_files(

@@ -57,7 +57,7 @@ def heal(asked: Asked, plan: bool, now: bool, format_: str) -> None:
         fail("say --plan: `berth run` alone carries moves out, and this shows them", MISUSED)
     world = asked.world()
     with work() as doing:
-        view = look(world, now, doing)
+        view = look(world, now, doing, read_settings(asked.settings).delays.period)
     reserves = [rule for rule, _ in world.placer.reserves]
     notes = [*_assumed(world, view, asked), *strangers(world.cache, reserves), *world.notes]
     if format_ == "json":
@@ -89,6 +89,39 @@ def _assumed(world: World, view: HealView, asked: Asked) -> list[str]:
         notes.append(
             "moves that a running Berth has made already use up the rates of the rules, unknown here"
         )
-    if view.heals and read_settings(asked.settings).delays.source == "probe":
-        notes.append("whether a silent node is still reached by another is known to a running Berth only")
+    notes += _not_asked(world, view, asked)
     return notes
+
+
+def _not_asked(world: World, view: HealView, asked: Asked) -> list[str]:
+    """What a Berth that runs would know of links and nodes, and was not found out here."""
+    notes = []
+    source = read_settings(asked.settings).delays.source
+    if world.contacts is None and any(one.trigger is Trigger.NODE_LOST for one in view.heals):
+        if source != "files":
+            why = "has not told yet"
+            if asked.cluster or asked.scenario is not None or asked.delays:
+                beside = "--cluster" if asked.cluster else "--scenario" if asked.scenario else "--delays"
+                why = f"was not asked, because of {beside},"
+            notes.append(
+                f"the source of delays, {source}, {why} whether other nodes still reach a silent one; a Berth that "
+                "runs asks it, and moves nothing from a node that is reached"
+            )
+        elif asked.settings is None and asked.scenario is None and _loses(world, view):
+            notes.append(
+                "without --settings nobody was asked whether other nodes still reach a silent one; a Berth whose "
+                "delays are measured knows, and moves nothing from a node that is reached"
+            )
+    if not world.placer.delay_map.names and any(one.reason == "unmeasured" for one in view.stays):
+        notes.append(
+            "no delays are known here: give --delays, or --settings that name a source that measures"
+        )
+    return notes
+
+
+def _loses(world: World, view: HealView) -> bool:
+    """Whether something moves from a node that is silent, and there."""
+    return any(
+        one.move.heal.trigger is Trigger.NODE_LOST and world.cache.node(one.move.source) is not None
+        for one in view.moves
+    )

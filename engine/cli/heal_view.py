@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.cli.explain_subject import World
@@ -19,6 +19,8 @@ from grammar.policy import Heal
 
 _LOOKS: Final = 12
 """Times at which it is asked what has fallen due; the last of them is when all durations are over."""
+PERIODS: Final = 2
+"""For how many periods of measurements a contact counts, as with `engine.scheduler.loop`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class HealView:
     due: float | None
 
 
-def look(world: World, only_now: bool, doing: Doing) -> HealView:
+def look(world: World, only_now: bool, doing: Doing, period: float = 60.0) -> HealView:
     """Plan.
 
     Since when a rule is broken, or a node cordoned or gone, no cluster says; a planner that sees it for the first time
@@ -67,9 +69,10 @@ def look(world: World, only_now: bool, doing: Doing) -> HealView:
         world: The cluster, with the policies.
         only_now: Whether only what is due at this moment counts.
         doing: Is told of what takes time.
+        period: How often the delays are measured, seconds.
     """
     heals = world.placer.plan.policy.heals
-    situation = _situation(world, backups(plans(world, doing)))
+    situation = _situation(world, backups(plans(world, doing)), PERIODS * period)
     planner = Planner(world.cache, world.placer, heals)
     ahead = 0.0 if only_now else max((heal.after_ms / 1000 for heal in heals), default=0.0)
     doing.doing(f"planning moves by {len(heals)} rules", long=True)
@@ -79,7 +82,7 @@ def look(world: World, only_now: bool, doing: Doing) -> HealView:
         if plan.due is None or plan.due > world.now + ahead:
             break
         time = plan.due if number < _LOOKS - 1 else world.now + ahead
-        plan = planner.plan(time, situation)
+        plan = planner.plan(time, _aged(situation, time - world.now))
         for one in plan.moves:
             moves.setdefault(one.pod, PlannedMove(one, time - world.now))
     return HealView(
@@ -96,14 +99,23 @@ def look(world: World, only_now: bool, doing: Doing) -> HealView:
 # Inside
 
 
-def _situation(world: World, kept: dict[PodKey, str]) -> Situation:
+def _situation(world: World, kept: dict[PodKey, str], contact_s: float) -> Situation:
     by_label = placeholders(world.cache)
     return Situation(
         backups=kept,
         placeholders=[pod for label, pods in by_label.items() if label != FOR_ONE for pod in pods],
         waiting=_waiting(world),
+        contacts=world.contacts,
+        contact_s=contact_s,
         ours=lambda pod: _ours(world, pod),
     )
+
+
+def _aged(situation: Situation, seconds: float) -> Situation:
+    """As it is so much later, if no node is reached once more until then."""
+    if situation.contacts is None:
+        return situation
+    return replace(situation, contacts={node: age + seconds for node, age in situation.contacts.items()})
 
 
 def _ours(world: World, pod: PlacedPod) -> bool:
