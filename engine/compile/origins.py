@@ -9,20 +9,25 @@ node is 0 ms away for it; else it would wait for itself for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.delay.map import DelayMap, Milliseconds
 from engine.model.well_known import ZONE
+from engine.state.changes import ChangeLog
 from engine.state.columns import Columns
 from engine.state.counted import Counted
 from engine.state.workloads import Workloads
 from engine.suggest import suggestion
 
-Stamp = tuple[object, ...]
+Slots = NDArray[np.int64]
+
+_FEW: Final = 256
+"""Of more changed delays than that, readers look at all."""
 
 AgesOf = Callable[[str], Milliseconds | None]
 """Seconds since each value of an endpoint's row of the delay map was measured, as `DelaySource.ages` has them."""
@@ -61,14 +66,15 @@ class Origins:
         self.workloads = workloads
         self.delays = delays if delays is not None else DelayMap.empty()
         self._origins: dict[tuple[str, str, bool], Origin] = {}
-        self._rows: dict[str, tuple[Stamp, Milliseconds]] = {}
-        self._positions: tuple[Stamp, NDArray[np.int64]] | None = None
+        self._rows: dict[str, _Row] = {}
+        self._positions: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._positions_seen = -1
 
     def swap(self, delays: DelayMap) -> None:
         """Use other delays from now on."""
         self.delays = delays
         self._rows.clear()
-        self._positions = None
+        self._positions_seen = -1
 
     def clear(self) -> None:
         """Forget the origins that a former plan asked for."""
@@ -99,42 +105,72 @@ class Origins:
 
     def row(self, node: str, slot: int) -> Milliseconds:
         """Round trips from one node to every slot, by the slots of now; NaN where nobody has measured."""
-        stamp = (self.delays.version, self.columns.node_changes.version)
-        cached = self._rows.get(node)
-        if cached is not None and cached[0] == stamp:
-            return cached[1]
+        columns = self.columns
+        version = columns.node_changes.version
+        kept = self._rows.get(node)
+        if kept is not None and kept.nodes == version:
+            return kept.values
         measured = self.delays.row(node)
-        if measured is None:
-            row = np.full(self.columns.capacity, np.nan)
+        changed = None
+        if kept is not None and len(kept.values) == columns.capacity:
+            changed = columns.node_changes.since(kept.nodes)
+        if kept is None or changed is None:
+            if len(self._rows) > 1024:
+                self._rows.clear()
+            kept = self._rows[node] = _Row(np.full(columns.capacity, np.nan), version)
+            where = np.arange(columns.capacity)
         else:
-            row = np.append(measured, np.nan)[self._slot_positions(stamp)]
-        row[slot] = 0.0
-        if len(self._rows) > 1024:
-            self._rows.clear()
-        self._rows[node] = (stamp, row)
-        return row
+            where = np.array(changed, dtype=np.int64)
+        kept.nodes = version
+        if measured is not None:
+            positions = self._slot_positions()[where]
+            kept.values[where] = np.where(positions >= 0, measured[positions], np.nan)
+        kept.values[slot] = 0.0
+        return kept.values
 
-    def _slot_positions(self, stamp: Stamp) -> NDArray[np.int64]:
+    def _slot_positions(self) -> NDArray[np.int64]:
         """For each slot the position of its node in the delay map, -1 where it is not there."""
-        if self._positions is None or self._positions[0] != stamp:
-            positions = np.full(self.columns.capacity, -1, dtype=np.int64)
-            for slot, name in enumerate(self.columns.names):
-                position = self.delays.index(name) if name else None
-                if position is not None:
-                    positions[slot] = position
-            self._positions = (stamp, positions)
-        return self._positions[1]
+        columns = self.columns
+        seen, self._positions_seen = self._positions_seen, columns.node_changes.version
+        changed: Iterable[int] | None = columns.node_changes.since(seen) if seen >= 0 else None
+        if changed is None or len(self._positions) != columns.capacity:
+            self._positions = np.full(columns.capacity, -1, dtype=np.int64)
+            changed = range(columns.size)
+        for slot in changed:
+            name = columns.names[slot]
+            position = self.delays.index(name) if name else None
+            self._positions[slot] = -1 if position is None else position
+        return self._positions
+
+
+@dataclass(slots=True)
+class _Row:
+    """Round trips from one node, by slot.
+
+    Attributes:
+        values: Shape (capacity,).
+        nodes: The version of the nodes that it is of.
+    """
+
+    values: Milliseconds
+    nodes: int
 
 
 class Origin:
-    """One ``from``: what it stands for is worked out anew whenever something that it depends on changed."""
+    """One ``from``: what it stands for is worked out anew whenever something that it depends on changed.
+
+    A change of a node changes its own entry, which readers look at anyway; everything, only where the node is one of
+    those that are measured from.
+    """
 
     __slots__ = (
+        "_changes",
         "_first",
         "_missing",
+        "_of",
         "_origins",
         "_own",
-        "_stamp",
+        "_seen",
         "_unknown",
         "_vector",
         "name",
@@ -146,18 +182,18 @@ class Origin:
         self.namespace = namespace
         self._origins = origins
         self._own = own
-        self._stamp: Stamp | None = None
+        self._seen: tuple[str, int, int | None] | None = None
+        self._of: tuple[int, ...] = ()
+        self._changes = ChangeLog(2 * _FEW)
         self._vector: Milliseconds = np.zeros(0)
         self._missing: str | None = None
         self._unknown = False
         self._first = False
 
-    def stamp(self) -> Stamp:
-        """Changes whenever the vector may have."""
-        origins = self._origins
-        workload = origins.workloads.get(self.namespace, self.name)
-        placed = workload.version if workload is not None else None
-        return (origins.delays.version, origins.columns.node_changes.version, placed)
+    def changes(self) -> ChangeLog:
+        """The slots whose delay is another, beside those whose node is; up to now."""
+        self._refresh()
+        return self._changes
 
     @property
     def moves(self) -> bool:
@@ -201,25 +237,51 @@ class Origin:
         return f"no node, workload of namespace {self.namespace} or zone is named {self.name}{names}"
 
     def _refresh(self) -> None:
-        stamp = self.stamp()
-        if stamp == self._stamp:
+        origins = self._origins
+        workload = origins.workloads.get(self.namespace, self.name)
+        columns = origins.columns
+        nodes = columns.node_changes.version
+        seen = (origins.delays.version, nodes, workload.version if workload is not None else None)
+        if seen == self._seen:
             return
+        before, self._seen = self._seen, seen
         self._missing = None
         self._unknown = False
         self._first = False
         slots = self._slots()
-        columns = self._origins.columns
-        ready = [slot for slot in slots if columns.ready[slot]]
+        ready = tuple(slot for slot in slots if columns.ready[slot])
         if slots and not ready:
             self._missing = f"{self.name} is not ready, so no delay can be measured from it"
+        same = before is not None and before[0] == seen[0] and len(self._vector) == columns.capacity
+        of, self._of = self._of, ready
+        if same and ready and ready == of:
+            assert before is not None
+            changed = columns.node_changes.since(before[1])
+            # Who is measured from may be another node in the same slot.
+            if changed is not None and not set(ready).intersection(changed):
+                where = np.array(changed, dtype=np.int64)
+                self._vector[where] = self._measured(ready, where)
+                return
+        vector = self._measured(ready, np.arange(columns.capacity))
+        if len(self._vector) == len(vector):
+            other = np.flatnonzero((vector != self._vector) & ~(np.isnan(vector) & np.isnan(self._vector)))
+            if len(other) > _FEW:
+                self._changes.invalidate()
+            else:
+                for slot in other.tolist():
+                    self._changes.touch(slot)
+        else:
+            self._changes.invalidate()
+        self._vector = vector
+
+    def _measured(self, ready: Sequence[int], where: Slots) -> Milliseconds:
+        """The round trips from the nearest of these slots, to some."""
+        columns = self._origins.columns
         vector: Milliseconds | None = None
         for slot in ready:
-            row = self._origins.row(columns.names[slot], slot)
-            vector = row.copy() if vector is None else np.fmin(vector, row)
-        if vector is None:
-            vector = np.full(columns.capacity, 0.0 if self._first else np.nan)
-        self._vector = vector
-        self._stamp = stamp
+            row = self._origins.row(columns.names[slot], slot)[where]
+            vector = row if vector is None else np.fmin(vector, row)
+        return np.full(len(where), 0.0 if self._first else np.nan) if vector is None else vector
 
     def _slots(self) -> list[int]:
         columns = self._origins.columns

@@ -2,7 +2,7 @@
 
 1. `_fill` asks every local filter and score about every node, once.
 2. `refresh` asks them again only about the slots that changed since: those of changed nodes about everything, those
-   whose use changed about what depends on it. Moved delays or workloads mean filling anew.
+   whose use changed about what depends on it. A moved delay counts as a changed node, many mean filling anew.
 3. `feasible` and `refusals` add the filters that look at other nodes or at the time: asked for every decision.
 4. `totals` normalises and adds up scores, over the feasible nodes only.
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.compile.origins import Origin, Stamp
+from engine.compile.origins import Origin
 from engine.constraints.protocol import (
     Depends,
     Filter,
@@ -113,6 +113,7 @@ class Evaluation:
     __slots__ = (
         "_asked",
         "_columns",
+        "_delays_seen",
         "_eligible_mask",
         "_eligible_seen",
         "_eligible_version",
@@ -124,7 +125,6 @@ class Evaluation:
         "_nodes_seen",
         "_origins",
         "_ranking",
-        "_stamps",
         "_static",
         "_usage_filters",
         "_usage_seen",
@@ -163,7 +163,7 @@ class Evaluation:
         self._eligible_version = -1
         self._eligible_mask: Mask = np.zeros(0, dtype=np.bool_)
         self._eligible_seen = -1
-        self._stamps: list[Stamp] = []
+        self._delays_seen = [-1] * len(self._origins)
         of_all = dict(self._globals)
         self._asked = [
             (code, of_all.get(code), None if is_global(constraint) else constraint)
@@ -188,16 +188,17 @@ class Evaluation:
         columns = self._columns
         changed = columns.node_changes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
         used = columns.usage_changes.since(self._usage_seen) if self._usage_seen >= 0 else None
-        stamps = [origin.stamp() for origin in self._origins]
+        for position, origin in enumerate(self._origins):
+            delays = origin.changes()
+            moved = delays.since(self._delays_seen[position])
+            self._delays_seen[position] = delays.version
+            if moved is None or changed is None:
+                changed = None
+            elif moved:
+                changed = list({*changed, *moved})
         many = len(columns) // 4 + 1
-        if (
-            changed is None
-            or len(changed) > many
-            or stamps != self._stamps
-            or len(self._local) != columns.capacity
-        ):
+        if changed is None or len(changed) > many or len(self._local) != columns.capacity:
             self._fill()
-            self._stamps = stamps
         else:
             if changed:
                 self._update(np.array(changed, dtype=np.int64))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-_KEPT: Final = 8192
-
 
 class ChangeLog:
     """A bounded log of changed slots. Readers keep the version up to which they have read.
 
     Memory is bounded: a reader that is too far behind is told to start over.
+
+    Args:
+        kept: How many changes are remembered, at most.
     """
 
-    __slots__ = ("_base", "_slots")
+    __slots__ = ("_base", "_kept", "_slots")
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = 8192) -> None:
         self._slots: list[int] = []
         self._base = 0
+        self._kept = kept
 
     @property
     def version(self) -> int:
@@ -27,9 +27,10 @@ class ChangeLog:
     def touch(self, slot: int) -> None:
         """Note that the slot changed."""
         self._slots.append(slot)
-        if len(self._slots) > _KEPT:
-            del self._slots[: _KEPT // 2]
-            self._base += _KEPT // 2
+        if len(self._slots) > self._kept:
+            half = self._kept // 2
+            del self._slots[:half]
+            self._base += half
 
     def invalidate(self) -> None:
         """Make every reader start over."""
