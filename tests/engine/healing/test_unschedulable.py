@@ -152,3 +152,17 @@ def test_the_rate_holds() -> None:
     pace.carried_out(plan.moves[0], victim, NOW)
     again = made.plan(NOW + 1, waiting={w.key: NOW - 10}, pace=pace)
     assert (told(again), again.due) == (["w: stays on , rate"], NOW + 60)
+
+
+def test_who_moves_goes_elsewhere_though_it_would_rather_come_back() -> None:
+    # w keeps away from x, which does not mind w, and is best off where it is.
+    text = """
+rule apart for pods where pod.labels["app"] == "w" {
+  at most 1 per node of pods where pod.labels["app"] in ["w", "x"]
+}
+rule best for all pods {
+  prefer node.name == "n1" weight 5
+}
+"""
+    made = scene(a_pod("a", "n1", app="x"), sizes=(8, 8), text=NEAR + text)
+    assert waiting(made, a_pod("w", "", app="w", delay_n1="5")) == ["a: n1 -> n2 evict for w"]
