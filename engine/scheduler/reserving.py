@@ -35,8 +35,6 @@ RETRY_SECONDS: Final = 30.0
 """How often pods that could not be covered are looked at again."""
 PROMISED_SECONDS: Final = 1.0
 """How often plans are brought up to date while pods move: binding those that come in their place is more urgent."""
-
-
 _AT_ONCE: Final = 150
 """Pods about which the rules are asked between two passes of decisions: 15 to 30 ms."""
 
@@ -183,7 +181,8 @@ class Reserving:
             return
         if self._moves and not before:
             self._follow_at = now + PROMISED_SECONDS
-        if self._moves and now < self._follow_at and self._reserves is not None:
+        unplanned = self._reserves is None or (idle and self._behind)
+        if self._moves and now < self._follow_at and not unplanned:
             return
         self._follow_at = now + PROMISED_SECONDS
         if self._follow(now) or (idle and not self._moves and self._improve(now)):
@@ -196,11 +195,11 @@ class Reserving:
         """When there is something to do even if nothing comes in."""
         if not self.active:
             return None
+        if self._reserves is None or self._behind:
+            return now
         due = [self._holding.next_due(now), self._retry_at]
         if self._changed or self._held_changed or self._delays_changed:
             due.append(self._holding.soon(now))
-        if self._behind:
-            due.append(now)
         if not self._moves:
             due += [one.improves_at for one in self.reserves]
         found = min((at for at in due if at is not None), default=None)
