@@ -33,6 +33,7 @@ from engine.compile import Plan
 from engine.delay import DelayMap, DelaySource, NodeAddresses
 from engine.model.objects import Node
 from engine.placement import Placer
+from engine.scheduler.garbage import FullCollections
 from engine.scheduler.inbox import ContactsTold, DelaysChanged, Message, PlanChanged
 from engine.scheduler.metrics import UNMEASURED, Metrics
 from engine.scheduler.policies import PolicySource
@@ -147,6 +148,7 @@ class Loop:
         self.turned = clock.monotonic()
         self.lost = False
         self._counted = float("-inf")
+        self._garbage = FullCollections(clock)
         self._threads = [
             self._thread(f"watch-{kind.value}", Reflector(cluster, kind, self._sink(kind), clock).run)
             for kind in WATCHED
@@ -206,12 +208,15 @@ class Loop:
                     self.scheduler.resume()
                 if not synced and self.scheduler.watched.synced:
                     synced = True
+                    self._garbage.begin()
                     what = "scheduling" if leading else "ready to schedule"
                     log.info("in step with the cluster; %s pods of %s", what, self._names)
                 if self._may_decide() and not self.scheduler.run_pass(_BATCH):
                     self.scheduler.renew()
                 self._count()
+                self._garbage.pause(idle=False)
         finally:
+            self._garbage.end()
             self._shut_down()
 
     @property
@@ -240,6 +245,7 @@ class Loop:
             if self._has_work():
                 return
             self._busy.clear()
+            self._garbage.pause(idle=True)
             try:
                 message = self._inbox.get(timeout=self._patience())
             except queue.Empty:
@@ -248,6 +254,8 @@ class Loop:
         for _ in range(1024):
             if message is not None:
                 handle(message)
+                if isinstance(message, PlanChanged):
+                    self._garbage.discarded()
             try:
                 message = self._inbox.get_nowait()
             except queue.Empty:
