@@ -5,8 +5,8 @@ within the limit of the pods of one Deployment, for all of which a reserve keeps
 one node. The loss is declared when the duration of the rule is over, counted from the transition of the node's Ready
 condition as the API server has it, which is how Berth counts, too: whole seconds, rounded down. When a pod is asked to
 leave, when a replacement comes, and when it is bound, is when a watch tells of it. What follows the declaration is
-planning, an errand for each pod, the controller that makes the replacements, and their bindings. Whose work that is, the
-processor time of each program in that time tells.
+planning, an errand for each pod, the controller that makes the replacements, and their bindings. The processor time of
+each program in that time tells whose work it is.
 """
 
 from __future__ import annotations
