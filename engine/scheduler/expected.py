@@ -17,10 +17,10 @@ from engine.state.pods import PlacedPod
 def expected(
     cache: Cache, moves: Collection[Move], waiting: Iterable[PlacedPod], but: PodKey | None = None
 ) -> Iterator[None]:
-    """Within the block, room that is promised to a replacement is taken, and who moves is gone.
+    """Within the block, room that is promised to a replacement is taken, and who moves is on its way out.
 
-    A pod that is on its way out holds its room until it is gone, as any other, but where that is meant for somebody.
-    Nothing is changed where nothing moves.
+    Such a pod holds its room until it is gone, but where that is meant for somebody. Nothing is changed where nothing
+    moves.
 
     Args:
         cache: What is changed, and is as it was at the end of the block.
@@ -41,8 +41,10 @@ def expected(
             leaves = cache.pod(move.pod)
             if move.helps is not None:
                 promised[move.source] = None
-            if leaves is not None and (leaves.counts or move.helps is not None):
+            if leaves is not None and move.helps is not None:
                 trial.lift(leaves)
+            elif leaves is not None and leaves.counts:
+                trial.leave(leaves)
         for one in waiting:
             if (one.pod.metadata.annotations or {}).get(OF) in moving:
                 trial.lift(one)

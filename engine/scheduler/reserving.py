@@ -215,6 +215,7 @@ class Reserving:
         for one in self.reserves:
             if one.rule.refuse and one.covers(placed):
                 before = set(one.plan.uncovered)
+                promised = self._cache.nominations.node_of(placed.key)
                 self._cache.assume(placed.key, node)
                 try:
                     one.plan.put(placed, now)
@@ -222,6 +223,7 @@ class Reserving:
                     others = one.plan.uncovered.keys() - before - {placed.key}
                 finally:
                     self._cache.forget(placed.key)
+                    self._cache.nominations.put(placed, promised)
                     one.plan.drop(placed.key, now)
                 if others:
                     one.plan.retry(now)
