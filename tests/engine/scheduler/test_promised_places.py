@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from engine.cluster.simulated import Options
@@ -139,3 +140,17 @@ def test_a_promise_that_nobody_comes_for_ends(promised: World) -> None:
     assert not moves(promised)
     assert promised.held_as_planned()
     assert promised.proven() == []
+
+
+def test_to_ask_whether_a_reserve_refuses_a_node_takes_no_promise_back(promised: World) -> None:
+    promised.swap_plan(RULES + RESERVE.replace("hold as pods", "refuse uncovered pods") + DRIFT)
+    promised.run(1)
+    cache, names = promised.simulation.cache, NAMES[:4]
+    written = promised.pods("video")[0]
+    metadata = msgspec.structs.replace(written.metadata, name="asking", uid="asking")
+    wanted = msgspec.structs.replace(written.spec, node_name="", scheduler_name="another")
+    placed = cache.put_pod(msgspec.structs.replace(written, metadata=metadata, spec=wanted))
+    cache.nominations.put(placed, names[0])
+    for name in names:
+        upkeep(promised).reserving.refusal(placed, name, promised.cluster.clock.now())
+        assert cache.nominations.node_of(placed.key) == names[0]
