@@ -206,6 +206,7 @@ class Upkeep:
                 log.debug("pod %s was made by us, and is gone without a word", key)
                 self._forget(placed.pod, now)
             self._untold.pop(key, None)
+            self._gone.pop(key, None)  # should it be there all the same, it counts once anything tells of it
 
     def _waiting(self) -> Mapping[PodKey, float]:
         """Pods of ours that no node takes, and since when."""

@@ -91,3 +91,13 @@ def test_what_no_watch_tells_of_in_a_minute_is_not_there(world: World) -> None:
     world.run(35)
     assert world.simulation.cache.pod(made.key) is None
     assert world.held_as_planned()
+
+
+def test_what_was_taken_for_gone_counts_once_it_is_told_of(world: World) -> None:
+    """The watch is broken for longer than that: to make it again finds that it is there."""
+    made = ghost(world)
+    late(world, made)
+    world.run(65)
+    assert world.simulation.cache.pod(made.key) is None
+    late(world, made)
+    assert world.simulation.cache.pod(made.key) is not None
