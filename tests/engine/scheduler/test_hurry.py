@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
 from engine.binder.errands import Errand, Tell
+from engine.cluster.errors import ApiError
+from engine.cluster.protocol import ClusterEvent, Object
 from engine.cluster.simulated.admission import RUNS_FOR
 from engine.manifests.objects import Job, JobSpec, PodTemplate
-from engine.model.objects import Condition, ObjectMeta, PodKey
+from engine.model.objects import Condition, NodeStatus, ObjectMeta, OwnerReference, PodKey, PodStatus
+from engine.scheduler import hurry as hurrying
 from engine.scheduler.hurry import MOST_SECONDS, Hurry
 from tests.engine.scheduler.scenes import NODE_LOSS, RESERVE, RULES, Mortal, spec
 from tests.engine.scheduler.test_healing import settled
+from tests.engine.scheduler.test_loop import Running, Server
+from tests.engine.scheduler.test_simulation import node, pod
 
+OWNER = OwnerReference("ReplicaSet", "web-1", "u", True, "apps/v1")
 WORD = Errand("a", (Tell(PodKey("default", "a", "1"), Condition("DisruptionTarget", "True")),))
 
 
@@ -107,3 +117,46 @@ def test_the_pod_of_a_job_is_told_before_it_is_deleted(monkeypatch: pytest.Monke
     world.cluster.fail_node(pod.spec.node_name)
     world.run(60)
     assert reasons == ["Healing"]
+
+
+class Slow(Server):
+    """A server that takes its time over a deletion, and then refuses it."""
+
+    def __init__(self, *objects: Object) -> None:
+        super().__init__(*objects)
+        self.asked = threading.Event()
+        self.told: list[str] = []
+
+    def delete_pod(self, key: PodKey, grace: int | None = None) -> None:
+        self.asked.set()
+        self.answer.wait(60)
+        raise ApiError(403, "Forbidden", f"{key} stays")
+
+    def post_event(self, event: ClusterEvent) -> None:
+        self.told.append(event.reason)
+
+
+def test_events_wait_while_a_pod_of_a_lost_node_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hurrying, "MOST_SECONDS", 60.0)
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    silent = Condition("Ready", "Unknown", "NodeStatusUnknown", last_transition_time=long_ago)
+    lost, other = node("lost"), node("other")
+    status = NodeStatus(allocatable=lost.status.allocatable, conditions=(silent,))
+    one = pod("web", status=PodStatus(phase="Running"))
+    metadata = msgspec.structs.replace(one.metadata, uid="1", owner_references=(OWNER,))
+    one = msgspec.structs.replace(
+        one, metadata=metadata, spec=msgspec.structs.replace(one.spec, node_name="lost")
+    )
+    server = Slow(msgspec.structs.replace(lost, status=status), other, one)
+    running = Running(server, policy="heal gone on node lost for 1s {\n  move pods\n}\n")
+    try:
+        running.until(server.asked.is_set, "the pod is asked to leave")
+        running.until(lambda: running.loop.recorder.pending > 0, "there is something to tell")
+        running.thread.join(0.3)  # longer than whoever writes events waits for an idle moment
+        assert server.told == []
+        server.answer.set()
+        running.until(lambda: "Moving" in server.told, "it is told, as nobody is on the way any more")
+    finally:
+        server.answer.set()
+        running.end()
+    assert running.error is None

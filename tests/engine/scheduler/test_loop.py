@@ -23,7 +23,7 @@ from engine.model.objects import Condition, PodKey
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
 from engine.settings import QueueSettings, Settings
-from tests.engine.scheduler.test_simulation import node, plan, pod
+from tests.engine.scheduler.test_simulation import POLICY, node, plan, pod
 
 
 class Server:
@@ -69,11 +69,18 @@ class Server:
 class Running:
     """A loop in a thread."""
 
-    def __init__(self, server: Server, elector: Elector | None = None) -> None:
+    def __init__(self, server: Server, elector: Elector | None = None, policy: str = POLICY) -> None:
         settings = Settings(shutdown_grace=1.0, queue=QueueSettings(0.05, 0.1))
         self.server = server
         self.loop = Loop(
-            cast("ApiCluster", server), settings, plan(), None, PolicySource([]), None, SystemClock(), elector
+            cast("ApiCluster", server),
+            settings,
+            plan(policy),
+            None,
+            PolicySource([]),
+            None,
+            SystemClock(),
+            elector,
         )
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run)
