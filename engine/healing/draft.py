@@ -170,6 +170,11 @@ class Draft:
         return self.cache.columns.names[place.slot]
 
 
+def told_lasting(state: str, seconds: float) -> str:
+    """That something has been so for a while, or is by now: ``has been lost for 12s``, ``is lost``."""
+    return f"has been {state} for {told_s(seconds)}" if seconds >= 1 else f"is {state}"
+
+
 def told_s(seconds: float) -> str:
     """A duration for people: ``12s``, ``5min``, ``3h``."""
     for size, unit in ((3600, "h"), (60, "min")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.healing.choice import way_out
-from engine.healing.draft import Draft, told_s
+from engine.healing.draft import Draft, told_lasting
 from engine.healing.plan import Way
 from engine.healing.relocation import Relocation, Victim
 from engine.state.cache import Cache
@@ -43,7 +43,7 @@ class DrainingNodes:
                 draft.later(due)
                 continue
             lasting = draft.now - since
-            why = f"node {name} has been cordoned for {told_s(lasting)}"
+            why = f"node {name} {told_lasting('cordoned', lasting)}"
             for pod in sorted(self._cache.pods_on(name), key=lambda one: one.key):
                 if not draft.movable(pod):
                     continue

@@ -99,7 +99,7 @@ class Drift:
         )
 
     def _heal(self, draft: Draft, heal: Heal, pod: PlacedPod, breach: Breach, lasting: float) -> None:
-        why = f"{breach.why}, for {told_s(lasting)}"
+        why = f"{breach.why}, for {told_s(lasting)}" if lasting >= 1 else breach.why
         if breach.unmeasured:
             draft.stay(pod, heal, "unmeasured", f"{breach.why}: nothing is known to be broken")
             return

@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.healing.draft import Draft, told_s
+from engine.healing.draft import Draft, told_lasting, told_s
 from engine.healing.plan import Held, Way
 from engine.healing.relocation import Relocation, Victim
 from engine.state.cache import Cache
@@ -84,9 +84,7 @@ class LostNodes:
                 continue
             lasting = draft.now - node.since
             why = f"node {node.name} " + (
-                f"has been gone for {told_s(lasting)}"
-                if node.gone
-                else f"has been lost for {told_s(lasting)}"
+                told_lasting("gone", lasting) if node.gone else told_lasting("lost", lasting)
             )
             for pod in self._pods(node):
                 if not draft.movable(pod):
