@@ -40,9 +40,11 @@ STAGES = (
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
     "pod/fast/pod-ready.yaml",
     "pod/fast/pod-complete.yaml",
-    "pod/fast/pod-delete.yaml",
 )
 """KWOK's stages (what its nodes and pods do next), as paths in ``kustomize/stage`` of its module."""
+
+OWN_STAGES = (Path(__file__).parent / "pod-delete.yaml",)
+"""Stages in place of KWOK's own."""
 
 _MODULES = {"etcd": "go.etcd.io/etcd/server/v3", "kwok": "sigs.k8s.io/kwok"}
 _FLAGS = ("-mod=readonly", "-trimpath")
@@ -137,7 +139,7 @@ def kwok_stages(*, say: Say = say_on_stderr) -> list[Path]:
                     # copyfile, because the module cache is read-only and copy would keep that.
                     shutil.copyfile(Path(module) / "kustomize" / "stage" / stage, new / Path(stage).name)
                 new.rename(folder)
-    return [folder / Path(stage).name for stage in STAGES]
+    return [*(folder / Path(stage).name for stage in STAGES), *OWN_STAGES]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.controlplane import ControlPlane, make_node, make_pod, make_pods, zone_nodes
 from tests.controlplane.cluster import node_condition
@@ -26,6 +27,40 @@ def test_a_pod_bound_through_the_api_runs_on_a_node_of_kwok(empty_full_control_p
     plane.create_pods([make_pod("p")])
     plane.bind("p", "a")
     plane.eventually(lambda: plane.pod("p")["status"]["phase"] == "Running", "the pod runs")
+
+
+def test_kwok_deletes_a_pod_that_is_to_go_once(empty_full_control_plane: ControlPlane) -> None:
+    """A second deletion by name would take away the next pod that is called so, as a StatefulSet makes it at once."""
+    plane = empty_full_control_plane
+    plane.create_nodes([make_node("a", kwok=True)])
+    _wait_ready(plane, 1)
+
+    def run(name: str) -> None:
+        plane.create_pods([make_pod(name)])
+        plane.bind(name, "a")
+        plane.eventually(lambda: plane.pod(name)["status"]["phase"] == "Running", "the pod runs")
+
+    names = [f"p{number}" for number in range(10)]
+    for name in names:
+        run(name)
+    before = _deletions(plane)
+    for name in names:
+        plane.api.delete(f"/api/v1/namespaces/default/pods/{name}")
+    plane.eventually(lambda: not plane.pods("default"), "they are gone")
+    run("later")  # KWOK has dealt with all that came before
+    assert _deletions(plane) - before == 2 * len(names), "ours, and KWOK's"
+
+
+def _deletions(plane: ControlPlane) -> float:
+    """How many requests to delete a pod were answered so far, whatever the answer."""
+    text = plane.kubectl("get", "--raw", "/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "apiserver_request_total"
+        and (sample.labels["verb"], sample.labels["resource"]) == ("DELETE", "pods")
+    )
 
 
 def test_a_deployment_makes_its_pods_again(empty_full_control_plane: ControlPlane) -> None:
