@@ -122,7 +122,9 @@ class Origins:
         else:
             where = np.array(changed, dtype=np.int64)
         kept.nodes = version
-        if measured is not None:
+        if measured is None:
+            kept.values[where] = np.nan  # another node may be where this one was
+        else:
             positions = self._slot_positions()[where]
             kept.values[where] = np.where(positions >= 0, measured[positions], np.nan)
         kept.values[slot] = 0.0

@@ -16,7 +16,8 @@ from engine.state.cache import Cache
 from tests.engine.build import node, pod
 
 NODES = ("a", "b", "c", "d", "e")
-NAMES = ("a", "b", "web", "z1", "z2", "nobody")
+UNMEASURED = "f"
+NAMES = ("a", "b", UNMEASURED, "web", "z1", "z2", "nobody")
 
 
 def a_map(delays: dict[tuple[str, str], float]) -> DelayMap:
@@ -29,7 +30,7 @@ def a_map(delays: dict[tuple[str, str], float]) -> DelayMap:
 
 
 def happen(r: Random, cache: Cache, followed: Origins, delays: dict[tuple[str, str], float]) -> None:
-    name = r.choice(NODES)
+    name = r.choice((*NODES, UNMEASURED))
     match r.randrange(5):
         case 0 | 1:
             cache.put_node(node(name, zone=r.choice(("z1", "z2")), ready=r.random() < 0.8))
@@ -68,6 +69,20 @@ def test_it_says_what_a_new_one_says(seed: int) -> None:
             if moved is not None:
                 other = (origin.vector() != before) & ~(np.isnan(origin.vector()) & np.isnan(before))
                 assert set(np.flatnonzero(other).tolist()) <= {*moved, *others}
+
+
+def test_who_takes_the_slot_of_an_unmeasured_origin_is_unmeasured() -> None:
+    cache = Cache()
+    cache.put_node(node(UNMEASURED))
+    followed = Origins(cache.columns, cache.workloads, a_map({("a", "b"): 5.0}))
+    origin = followed.origin(UNMEASURED, "default")
+    assert origin.vector()[0] == 0.0
+    cache.remove_node(UNMEASURED)
+    cache.put_node(node("b"))
+    cache.put_node(node(UNMEASURED))
+    assert cache.columns.slot("b") == 0
+    assert np.isnan(origin.vector()[0])
+    assert origin.vector()[1] == 0.0
 
 
 def test_a_change_of_another_node_or_link_is_no_news_of_the_rest() -> None:
