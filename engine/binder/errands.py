@@ -23,12 +23,13 @@ from engine.cluster.backoff import is_transient, wait_retry_after
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
 from engine.model.objects import Condition, Pod, PodKey
-from engine.model.placeholder import OF, PRIORITY, PRIORITY_CLASS, RECREATES
+from engine.model.placeholder import OF, PLACEHOLDER, PRIORITY, PRIORITY_CLASS, RECREATES
 
 ATTEMPTS: Final = 5
 WORKERS: Final = 8
 """Threads: as many as bind. All pods of a lost node leave at once, and each is brought back by an answered request."""
 _GONE: Final = (404, 409)
+_ENDED: Final = ("Failed", "Succeeded")
 _CLASS_SAYS: Final = (
     "Pods that only hold room, which is kept for the loss of a node. Anything may take their place."
 )
@@ -227,7 +228,24 @@ class Runner:
             if error.status != 409:
                 raise
             # The answer to an earlier try was lost, or a run before this one got so far.
-            return self._cluster.get_pod(str(metadata.get("namespace", "")), str(metadata["name"]))
+            found = self._cluster.get_pod(str(metadata.get("namespace", "")), str(metadata["name"]))
+        if found is not None and spec.get("priorityClassName") == PRIORITY_CLASS:
+            self._holds(found, manifest)
+        return found
+
+    def _holds(self, found: Pod, manifest: Mapping[str, object]) -> None:
+        """See to it that whoever has a placeholder's name is that placeholder, and holds the room.
+
+        Raises:
+            ApiError: It is not. One that has ended, which no watch shows, is deleted, so that the next try may make it.
+        """
+        metadata = cast("Mapping[str, Mapping[str, str]]", manifest["metadata"])
+        if (found.metadata.labels or {}).get(PLACEHOLDER) != metadata["labels"][PLACEHOLDER]:
+            raise ApiError(409, "AlreadyExists", f"pod {found.key} is none of ours; delete it or rename it")
+        if found.status.phase in _ENDED:
+            self._unless_gone(self._cluster.delete_pod, found.key, 0)
+            why = found.status.reason or found.status.phase
+            raise ApiError(409, "AlreadyExists", f"its node ended placeholder {found.key}: {why}")
 
     def _create_classed(self, manifest: Mapping[str, object]) -> Pod:
         """Make a placeholder, and before that its priority class where that was not seen yet, or has gone since."""
