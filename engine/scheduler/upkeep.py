@@ -31,6 +31,8 @@ _GONE_REMEMBERED: Final = 4096
 """Pods in the placeholders' namespace that went last: more than go while one errand is under way."""
 UNTOLD_SECONDS: Final = 60.0
 """A pod that we made and no watch has told of for so long is not there: far longer than a watch is ever behind."""
+FAULT_SECONDS: Final = 1.0
+"""Pause after a fault of ours: what fails will likely fail again, and pods are to be placed meanwhile."""
 _ROOM_OR_NODE: Final = Depends.NODE | Depends.USAGE | Depends.DELAY
 
 
@@ -70,6 +72,7 @@ class Upkeep:
         self._cache = cache
         self._queue = queue
         self._namespace = settings.namespace
+        self._rests_until = float("-inf")
         self._gone: dict[PodKey, None] = {}
         self._forget = forget
         self._untold: dict[PodKey, float] = {}
@@ -188,15 +191,20 @@ class Upkeep:
             now: Seconds since the epoch.
             idle: Whether no pod waits to be placed.
         """
+        if now < self._rests_until:
+            return
+        self._rests_until = now + FAULT_SECONDS  # unless all goes well
         self._drop_untold(now, now - UNTOLD_SECONDS)
         self.healing.tend(now, self._waiting)
         self.reserving.tend(now, idle, self.healing.moves)
+        self._rests_until = float("-inf")
 
     def next_due(self, now: float) -> float | None:
         """When there is something to do even if nothing comes in."""
         due = [self.healing.next_due(now), self.reserving.next_due(now)]
         due += [since + UNTOLD_SECONDS for since in self._untold.values()]
-        return min((one for one in due if one is not None), default=None)
+        first = min((one for one in due if one is not None), default=None)
+        return None if first is None else max(first, self._rests_until)
 
     def _drop_untold(self, now: float, until: float) -> None:
         """Forget the pods that we made until then and no watch has told of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -416,3 +417,23 @@ def test_who_is_not_let_go_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyP
     world.run(35)
     assert world.nodes_of("video") != [left]
     assert world.broken() == []
+
+
+def test_a_fault_of_ours_is_told_once_a_second_and_pods_are_placed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = settled()
+    upkeep = world.simulation.scheduler.upkeep
+    assert upkeep is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(upkeep.healing, "tend", Mock(side_effect=ZeroDivisionError))
+        world.cluster.apply(deployment("late", 2))
+        world.run(20)
+    assert "" not in world.nodes_of("late")
+    told = [one for one in caplog.records if "keeping reserves and healing failed" in one.message]
+    assert 2 <= len(told) <= 21
+    caplog.clear()
+    world.cluster.fail_node(world.nodes_of("video")[-1])
+    world.run(60)
+    assert world.broken() == [], "it goes on"
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
