@@ -113,6 +113,10 @@ class Ledger:
             table[:, slot] = held
         return table
 
+    def room(self, loss: str, free: Table) -> dict[str, NDArray[np.int64]]:
+        """What one loss leaves of what is free: by resource, for each slot."""
+        return dict(zip(self.resources, np.maximum(free, 0) - self.load(loss), strict=True))
+
     def put(self, backup: Backup, slot: int) -> None:
         """Lay a backup down."""
         load = self._loads.setdefault(backup.loss, {})

@@ -84,6 +84,10 @@ class Membership:
             return np.array([] if slot is None else [slot], dtype=np.int64)
         return np.flatnonzero(columns.labels.column(self.label).equals(value, columns.everywhere))
 
+    def nodes(self, value: str) -> list[str]:
+        """The names of the nodes that are lost with it."""
+        return [self._columns.names[slot] for slot in self.slots(value)]
+
 
 def as_lost(node: Node) -> Node:
     """The node as the control plane shows it once nobody has heard of it: not ready, and tainted as unreachable."""

@@ -10,7 +10,8 @@ Pods that other pods bear on only by the room they take are placed by sums. Thos
 proof uses, on the cluster as it is right after it.
 
 A change of nodes or delays has some of the pods asked about again: a few at a time, if so many are not to hold up
-whoever waits. Until that is done a backup may lie where the rules would no longer have it.
+whoever waits. Other pods have the losses looked through again whose backups' rules look at pods, one at a time. Until
+that is done a backup may lie where the rules would no longer have it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from engine.healing.legality import Legality
 from engine.healing.losses import Membership
 from engine.healing.rules import Rules
 from engine.healing.shortage import beyond, shortage
-from engine.healing.together import Places, arrange
+from engine.healing.together import Places, arrange, stand
 from engine.model.objects import PodKey
 from engine.placement.placer import Placer
 from engine.state.cache import Cache
@@ -60,6 +61,7 @@ class Reserve:
         uncovered: Those that have none, and why.
         ledger: What lies where.
         costs: What that costs, and what it would.
+        doubted: The losses that `renew` has yet to look at.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Reserve:
         self._patience = _STEPS_AT_ONCE
         self._at_once = at_once
         self._backlog = Backlog()
+        self.doubted: dict[str, None] = {}
 
     # Asking
 
@@ -155,8 +158,7 @@ class Reserve:
     def retry(self, now: float) -> int:
         """Look again at the pods that are not covered. Returns how many more are now."""
         self._begin(now)
-        before = len(self.uncovered)
-        self._patience = _STEPS
+        before, self._patience = len(self.uncovered), _STEPS
         self._put_all([pod for key in list(self.uncovered) if (pod := self._cache.pod(key)) is not None])
         self._patience = _STEPS_AT_ONCE
         return before - len(self.uncovered)
@@ -166,13 +168,28 @@ class Reserve:
         self._begin(now)
 
     def revise(self, now: float) -> None:
-        """Ask the rules again about every pod; a backup stays where it is as long as they let it.
-
-        For when delays changed; and from time to time, as rules that look at other pods may come to say something
-        else with any of them.
-        """
+        """Delays changed: ask the rules again about every pod; a backup stays where it is while they let it."""
         self._mark_all()
         self._begin(now)
+
+    def doubt(self) -> None:
+        """Other pods came or went, to whom rules of covered pods may look: `renew` is to go through all losses."""
+        self.doubted.update((backup.loss, None) for backup in self.backups.values() if backup.fixed)
+
+    def renew(self, now: float) -> bool:
+        """See whether backups of the next loss in doubt may still be where they lie. Whether any are elsewhere now."""
+        self._begin(now)
+        loss = next(iter(self.doubted), None)
+        if loss is None or self.behind:
+            return False
+        del self.doubted[loss]
+        entangled = self._entangled(loss)
+        stands = stand(self._rules, self._domain.nodes(loss), entangled, self._headroom.placeholders)
+        self._nodes_seen = self._columns.node_changes.version
+        if not stands:
+            self._backlog.add(backup.key for backup in entangled)
+            self._begin(now)
+        return not stands
 
     # For whoever makes it smaller
 
@@ -200,18 +217,16 @@ class Reserve:
 
     def _mark_all(self) -> None:
         """Everybody is to be asked about again."""
-        self._backlog.add(self._groups.pods)
-        self._backlog.add(self.uncovered)
+        self._backlog.add((*self._groups.pods, *self.uncovered))
         self._backlog.changed(None)
 
     def _mark(self, changed: Collection[int]) -> None:
         """Nodes changed: who runs or lies there, is measured from there, or may hope for room there is asked again."""
-        backlog = self._backlog
-        backlog.add(self._legality.bearing_on(changed))
-        backlog.add(backup.key for slot in changed for backup in self.ledger.on(slot))
-        backlog.add(key for key, backup in self.backups.items() if backup.fixed)
-        backlog.add(self.uncovered)
-        backlog.changed(changed)
+        self._backlog.add(self._legality.bearing_on(changed))
+        self._backlog.add(backup.key for slot in changed for backup in self.ledger.on(slot))
+        self._backlog.add(key for key, backup in self.backups.items() if backup.fixed)
+        self._backlog.add(self.uncovered)
+        self._backlog.changed(changed)
 
     def _ask_again(self) -> None:
         """Ask about some of those that are to be; a backup stays where it was, if it may be there."""
@@ -292,11 +307,8 @@ class Reserve:
             return
         taken: list[Backup] = []
         again: dict[str, None] = {}
-        by_slot: dict[int, list[Backup]] = {int(slot): [] for slot in short}
-        for backup in self.backups.values():
-            if backup.slot in by_slot:
-                by_slot[backup.slot].append(backup)
-        for slot, backups in by_slot.items():
+        for slot in short.tolist():
+            backups = self.ledger.on(slot)
             backups.sort(key=lambda one: (one.priority, -one.asked.get("memory", 0), one.key))
             for backup in backups:
                 if (self.ledger.kept[:, slot] <= np.maximum(self._headroom.free[:, slot], 0)).all():
@@ -385,14 +397,6 @@ class Reserve:
         return False
 
     def _together(self, loss: str, backups: list[Backup], steps: int) -> tuple[Places, dict[PodKey, str]]:
-        load = self.ledger.load(loss)
-        room = {
-            resource: np.maximum(free, 0) - load[row]
-            for row, (resource, free) in enumerate(
-                zip(self.ledger.resources, self._headroom.free, strict=True)
-            )
-        }
-
         def costs(backup: Backup) -> NDArray[np.float64]:
             everywhere = np.full(self._columns.capacity, np.inf)
             found = self.costs.of(backup, self._columns.alive)
@@ -400,7 +404,7 @@ class Reserve:
                 everywhere[found[0]] = found[1]
             return everywhere
 
-        lost = [self._columns.names[slot] for slot in self._domain.slots(loss)]
+        lost, room = self._domain.nodes(loss), self.ledger.room(loss, self._headroom.free)
         found = arrange(self._rules, lost, backups, room, costs, self._headroom.placeholders, steps)
         # To find that out, nodes were taken for lost and given back.
         self._nodes_seen = self._columns.node_changes.version

@@ -58,3 +58,35 @@ def arrange(
             for pod, _ in found.places:
                 cache.lift(pod)
     return tuple((by_key[pod.key], slot) for pod, slot in found.places), why
+
+
+def stand(
+    rules: Rules, lost: Iterable[str], backups: Iterable[Backup], placeholders: Collection[PlacedPod]
+) -> bool:
+    """Whether backups that were laid down together may still be where they lie, in one order or another.
+
+    Args:
+        rules: The rules, and the cache, which is as it was in the end.
+        lost: The nodes that are lost.
+        backups: Those of pods that run there.
+        placeholders: Pods that give way.
+    """
+    by_key = {backup.key: backup for backup in backups}
+    cache = rules.cache
+    with Supposed(cache, lost, placeholders) as after:
+        left = [pod for pod in after.victims if pod.key in by_key]
+        placed: list[PlacedPod] = []
+        try:
+            before = len(left) + 1
+            while len(left) < before:
+                before = len(left)
+                for pod in list(left):
+                    slot = by_key[pod.key].slot
+                    if not after.lost[slot] and rules.legal(pod)[slot]:
+                        cache.lower(pod, slot)
+                        placed.append(pod)
+                        left.remove(pod)
+        finally:
+            for pod in placed:
+                cache.lift(pod)
+    return len(placed) == len(by_key)

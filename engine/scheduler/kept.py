@@ -16,6 +16,10 @@ from grammar import policy
 
 log = logging.getLogger(__name__)
 
+_RENEW_SECONDS: Final = 1.0
+"""How often it is looked whether backups may still be where they lie, for all that other pods say; while any do."""
+_LOSSES: Final = 8
+"""Of so many losses at most, each time."""
 _CALM_SECONDS: Final = 5.0
 """Nothing is made smaller before this much time without changes."""
 _TRIES: Final = 8
@@ -57,6 +61,13 @@ class Kept:
         self._moves_left = _MOVES
         self._in_vain = 0
         self._calm_since = 0.0
+        self._renewed_at = 0.0
+        self._pods_moved = False
+
+    @property
+    def renews_at(self) -> float | None:
+        """When backups are due to be looked at again; None where no other pod came or went since they were."""
+        return self._renewed_at + _RENEW_SECONDS if self._pods_moved or self.plan.doubted else None
 
     @property
     def improves_at(self) -> float | None:
@@ -75,6 +86,21 @@ class Kept:
     def stirred(self, now: float) -> None:
         """Something changed: what could not be made smaller before perhaps can be now."""
         self._calm_since, self._in_vain, self._moves_left = now, 0, _MOVES
+
+    def pods_moved(self) -> None:
+        """Pods came or went, covered or not: rules may look at them."""
+        self._pods_moved = True
+
+    def renew(self, now: float) -> bool:
+        """See, if it is time to, whether backups may still be where they lie. Whether any are elsewhere now."""
+        due = self.renews_at
+        if due is None or now < due or self.plan.behind:
+            return False
+        self._renewed_at = now
+        if self._pods_moved:
+            self._pods_moved = False
+            self.plan.doubt()
+        return any(self.plan.renew(now) for _ in range(_LOSSES) if self.plan.doubted)
 
     def improve(self, now: float, random: Random) -> bool:
         """A slice of the work, if it is time for one. Whether backups lie elsewhere now."""

@@ -201,7 +201,7 @@ class Reserving:
         if self._changed or self._held_changed or self._delays_changed:
             due.append(self._holding.soon(now))
         if not self._moves:
-            due += [one.improves_at for one in self.reserves]
+            due += [at for one in self.reserves for at in (one.improves_at, one.renews_at)]
         found = min((at for at in due if at is not None), default=None)
         return found if found is None or not self._moves else max(found, self._follow_at)
 
@@ -253,6 +253,9 @@ class Reserving:
         anew = self._reserves is None
         if anew:
             self._build(now)
+        if self._changed:
+            for one in self.reserves:
+                one.pods_moved()
         moved = [key for key in self._changed if self._differs(key)]
         self._changed.clear()
         held, self._held_changed = self._held_changed, False
@@ -316,9 +319,9 @@ class Reserving:
                 self._differs(pod.key)
 
     def _improve(self, now: float) -> bool:
-        """A slice of making reserves smaller. Whether one lies elsewhere now."""
-        better = [one.improve(now, self._random) for one in self.reserves]
-        return any(better)
+        """A slice of looking after reserves, and of making them smaller. Whether one lies elsewhere now."""
+        found = [one.renew(now) or one.improve(now, self._random) for one in self.reserves]
+        return any(found)
 
     def _tell(self, now: float) -> None:
         for one in self.reserves:
