@@ -36,7 +36,7 @@ class Measurements:
         origins: m names.
         targets: m names.
         milliseconds: m round trips, 0 … `engine.delay.MAX_MS`.
-        ages: Seconds since each was measured, m numbers; all 0, if empty.
+        ages: Seconds since each was measured, m numbers; empty where the source does not tell: then as if it were now.
         doubts: What is missing or was left out, and why; a sentence each.
     """
 
@@ -129,6 +129,7 @@ class MeasuredSource:
         self._held: _Held | None = None
         self._due = float("-inf")
         self._told_at: float | None = None
+        self._dated = False
 
     @property
     def current(self) -> DelayMap | None:
@@ -159,6 +160,7 @@ class MeasuredSource:
                 moments = np.broadcast_to(now - ages, (len(told.origins),))
                 self._smoother.add(told.origins, told.targets, told.milliseconds, moments)
                 self._told_at = now
+                self._dated = len(told.ages) > 0 or (self._dated and not len(told.origins))
                 self._report(None, told.doubts)
                 return self._take(now)
         if now > self._smoother.next_change():
@@ -185,9 +187,12 @@ class MeasuredSource:
         return now - row
 
     def contacts(self, now: float) -> Mapping[str, float] | None:
-        """Seconds since each endpoint answered another one."""
+        """Seconds since each endpoint answered another one; None where the source does not tell when it measured.
+
+        An average of the last minutes says nothing of who is there now.
+        """
         held = self._held
-        if held is None:
+        if held is None or not self._dated:
             return None
         smoothed = held.smoothed
         latest = np.full(len(smoothed.names), -np.inf)

@@ -72,7 +72,7 @@ class DelaySource(Protocol):
         and a site does not show here as long as anybody who measures there can be asked.
 
         Returns:
-            By name; None where the source cannot know (files).
+            By name; None where the source cannot know (files, Prometheus).
         """
         ...
 

@@ -157,7 +157,7 @@ def test_a_source_that_needs_to_know_the_nodes_is_asked_again_soon(
 
 def test_whether_somebody_answers_is_kept_apart_from_the_delay(source: Make) -> None:
     whole = Measurements(["a", "b", "c"], ["b", "a", "a"], [5, 6, 7], [10, 20, 30])
-    made, _ = source(whole, Measurements(["a"], ["b"], [500]), DOWN)
+    made, _ = source(whole, Measurements(["a"], ["b"], [500], [0]), DOWN)
     assert made.contacts(0.0) is None
     made.refresh(1000.0)
     # c asks and is asked by nobody.
@@ -166,3 +166,12 @@ def test_whether_somebody_answers_is_kept_apart_from_the_delay(source: Make) -> 
     assert made.contacts(1061.0) == {"b": 1.0, "a": 81.0}
     made.refresh(1200.0)
     assert made.contacts(1200.0) == {"b": 140.0}
+
+
+def test_who_does_not_tell_when_it_measured_does_not_know_who_is_there(source: Make) -> None:
+    made, _ = source(one(5), Measurements(["a"], ["b"], [5], [1]), Measurements([], [], []), one(5))
+    known = []
+    for now in (0.0, 60.0, 120.0, 180.0):
+        made.refresh(now)
+        known.append(made.contacts(now))
+    assert known == [None, {"b": 1.0}, {"b": 61.0}, None]
