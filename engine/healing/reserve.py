@@ -173,7 +173,7 @@ class Reserve:
         self._begin(now)
 
     def doubt(self) -> None:
-        """Other pods came or went, to whom rules of covered pods may look: `renew` is to go through all losses."""
+        """Other pods came or went, to whom rules of covered pods may look, or nodes: `renew` is to go through all."""
         self.doubted.update((backup.loss, None) for backup in self.backups.values() if backup.fixed)
 
     def renew(self, now: float) -> bool:
@@ -224,9 +224,9 @@ class Reserve:
         """Nodes changed: who runs or lies there, is measured from there, or may hope for room there is asked again."""
         self._backlog.add(self._legality.bearing_on(changed))
         self._backlog.add(backup.key for slot in changed for backup in self.ledger.on(slot))
-        self._backlog.add(key for key, backup in self.backups.items() if backup.fixed)
         self._backlog.add(self.uncovered)
         self._backlog.changed(changed)
+        self.doubt()
 
     def _ask_again(self) -> None:
         """Ask about some of those that are to be; a backup stays where it was, if it may be there."""
