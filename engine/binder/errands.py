@@ -206,12 +206,12 @@ class Runner:
             return None
         carried = _annotations(holder)
         made = self._create(json.loads(carried.get(RECREATES, "")), {})
-        if made is not None and made.metadata.uid == carried.get(OF):
+        if made.metadata.uid == carried.get(OF):
             # It has ended, so that no watch shows it any more, and its name is still taken.
             raise ApiError(409, "AlreadyExists", f"pod {made.key} is not gone yet")
         return made
 
-    def _create(self, manifest: Mapping[str, object], annotations: Mapping[str, str]) -> Pod | None:
+    def _create(self, manifest: Mapping[str, object], annotations: Mapping[str, str]) -> Pod:
         metadata = cast("Mapping[str, object]", manifest["metadata"])
         if annotations:
             metadata = {**metadata, "annotations": {**_annotations(manifest), **annotations}}
@@ -229,7 +229,11 @@ class Runner:
                 raise
             # The answer to an earlier try was lost, or a run before this one got so far.
             found = self._cluster.get_pod(str(metadata.get("namespace", "")), str(metadata["name"]))
-        if found is not None and spec.get("priorityClassName") == PRIORITY_CLASS:
+            if (
+                found is None
+            ):  # it is gone since, or what is taken is another name: that of the priority class
+                raise
+        if spec.get("priorityClassName") == PRIORITY_CLASS:
             self._holds(found, manifest)
         return found
 

@@ -65,3 +65,21 @@ def test_a_class_that_is_never_known_ends_the_errand() -> None:
     result = Runner(cluster, sleep=lambda _: None).run(hold("first"))
     assert (result.done, result.status) == (0, 403)
     assert LACKING in result.message
+
+
+def test_a_class_that_somebody_else_made_is_told_of_with_the_remedy() -> None:
+    cluster = Forgetful()
+    cluster.add_node(node("e0"))
+    cluster.ensure_priority_class(PRIORITY_CLASS, 5, "")
+    result = Runner(cluster, sleep=lambda _: None).run(hold("first"))
+    assert (result.done, result.status) == (0, 409)
+    assert f"kubectl delete priorityclass {PRIORITY_CLASS}" in result.message
+
+
+def test_a_name_that_was_taken_and_is_free_by_now_is_not_taken_for_made() -> None:
+    class Fleeting(SimulatedCluster):
+        def create_pod(self, manifest: Mapping[str, object]) -> Pod:
+            raise ApiError(409, "AlreadyExists", str(manifest.get("metadata")))
+
+    result = Runner(Fleeting(), sleep=lambda _: None).run(hold("first"))
+    assert (result.done, result.created, result.status) == (0, (), 409)
