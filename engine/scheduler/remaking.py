@@ -4,7 +4,8 @@
 
     placeholder with the manifest ──▶ pod asked to leave ──▶ pod gone ──▶ made anew ──▶ placeholder gone
 
-The placeholder stands where the new pod is to run. Whoever starts after a kill finds it, and goes on from there.
+The placeholder stands where the new pod is to run. Whoever starts after a kill finds it, and goes on from there. Where
+it goes before its time (with its node, or ended by it, or deleted by somebody), we still know what it carried.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
-from engine.binder.errands import Delete, Errand, ErrandExecutor, ErrandResult, Record, Remake, Step
+from engine.binder.errands import Create, Delete, Errand, ErrandExecutor, ErrandResult, Record, Remake, Step
 from engine.healing.placeholders import manifest
 from engine.healing.plan import Move
 from engine.model.objects import PodKey
-from engine.model.placeholder import FOR_ONE, OF, RECREATES
+from engine.model.placeholder import FOR_ONE, OF, RECREATES, holds_for
 from engine.scheduler.reserving import Reserving
 from engine.state.cache import Cache
 from engine.state.pods import PlacedPod
@@ -52,6 +53,10 @@ class Remaking:
         self._image = image
         self._again_at: dict[PodKey, float] = {}
         self._alive_since: dict[PodKey, float] = {}
+        self._held: dict[PodKey, PlacedPod] = {}
+        self._sent: dict[PodKey, PlacedPod] = {}
+        self._done: set[PodKey] = set()
+        self._astray: dict[PodKey, PlacedPod] = {}
 
     def steps(self, move: Move, pod: PlacedPod) -> Iterator[Step]:
         """What begins it."""
@@ -66,51 +71,107 @@ class Remaking:
 
     def tend(self, now: float) -> None:
         """Make those anew that are gone, and clear away what is done."""
-        for held in list(self._reserving.waiting_pods()):
-            if now < self._again_at.get(held.key, 0.0):
+        for held in [*self._reserving.waiting_pods(), *self._astray.values()]:
+            if now < self._again_at.get(held.key, 0.0) or held.key in self._sent:
                 continue
             found = _carried(held)
             if found is None:
                 log.warning("placeholder %s carries no pod that could be read; it is deleted", held.key.name)
-                self._send(held, (Delete(held.key, 0),), now)
+                self._clear(held, now)
                 continue
             namespace, name, uid = found
             there = self._named(namespace, name)
             if there is None:
                 log.info("pod %s/%s is made anew", namespace, name, extra={"pod": f"{namespace}/{name}"})
-                self._send(held, (Remake(held.key), Delete(held.key, 0)), now)
+                self._make(held, now)
             elif there.uid != uid:
-                self._send(held, (Delete(held.key, 0),), now)  # made anew, by whomever
+                self._clear(held, now)  # made anew, by whomever
             elif self._leaves(there):
                 self._alive_since.pop(held.key, None)
                 self._again_at.pop(held.key, None)
             elif now - self._alive_since.setdefault(held.key, now) >= ABANDON_SECONDS:
-                del self._alive_since[held.key]
-                self._send(held, (Delete(held.key, 0),), now)
+                self._clear(held, now)
+
+    def pod(self, placed: PlacedPod) -> None:
+        """A pod came or changed."""
+        if holds_for(placed.shape.labels) == FOR_ONE:
+            self._held[placed.key] = placed
+            return
+        key = placed.key
+        for held in list(self._astray.values()):
+            found = _carried(held)
+            if found is not None and found[:2] == (key.namespace, key.name) and found[2] != key.uid:
+                self._drop(held.key)
 
     def ended(self, result: ErrandResult, now: float) -> None:
         """A pod was made anew, or could not be."""
         key = result.errand.subject
         assert isinstance(key, PodKey)
+        held = self._sent.pop(key, None)
         if result.message:
             log.warning("a pod was not made anew from placeholder %s: %s", key.name, result.message)
             self._again_at[key] = now + RETRY_SECONDS
+        if held is None:
+            return
+        making = any(isinstance(step, Create | Remake) for step in result.errand.steps)
+        if result.message or (making and not result.created):
+            if key not in self._held:
+                self._astray[key] = held
+        elif making and result.created[0].metadata.uid == (held.pod.metadata.annotations or {}).get(OF):
+            self._astray[key] = held  # the old one is not gone yet
+            self._again_at[key] = now + RETRY_SECONDS
+        elif key in self._held:
+            self._done.add(key)
+        else:
+            self._drop(key)
 
     def gone(self, key: PodKey) -> None:
-        """A placeholder is gone."""
+        """A pod is gone."""
+        held = self._held.pop(key, None)
+        if held is None:
+            return
         self._again_at.pop(key, None)
         self._alive_since.pop(key, None)
+        if key in self._done:
+            self._done.discard(key)
+        elif key not in self._sent:  # else its end says what came of it
+            found = _carried(held)
+            there = None if found is None else self._named(*found[:2])
+            if found is not None and (there is None or there.uid == found[2]):
+                self._astray[key] = held
 
     def next_due(self) -> float | None:
         """When there is something to do even if nothing comes in."""
-        due = [
-            self._again_at[held.key] for held in self._reserving.waiting_pods() if held.key in self._again_at
-        ]
+        waiting = [*self._reserving.waiting_pods(), *self._astray.values()]
+        due = [self._again_at[held.key] for held in waiting if held.key in self._again_at]
         due += [since + ABANDON_SECONDS for since in self._alive_since.values()]
         return min(due, default=None)
 
+    # Inside
+
+    def _make(self, held: PlacedPod, now: float) -> None:
+        if held.key in self._astray:
+            carried = json.loads((held.pod.metadata.annotations or {})[RECREATES])
+            self._send(held, (Create(carried), Delete(held.key, 0)), now)
+        else:
+            self._send(held, (Remake(held.key), Delete(held.key, 0)), now)
+
+    def _clear(self, held: PlacedPod, now: float) -> None:
+        """Nothing is to come of a placeholder any more."""
+        self._alive_since.pop(held.key, None)
+        if held.key in self._astray:
+            self._drop(held.key)
+        else:
+            self._send(held, (Delete(held.key, 0),), now)
+
+    def _drop(self, key: PodKey) -> None:
+        self._astray.pop(key, None)
+        self._again_at.pop(key, None)
+        self._alive_since.pop(key, None)
+
     def _send(self, held: PlacedPod, steps: tuple[Step, ...], now: float) -> None:
         self._again_at[held.key] = now + RETRY_SECONDS
+        self._sent[held.key] = held
         self._executor.submit(Errand(held.key, steps))
 
     def _leaves(self, key: PodKey) -> bool:

@@ -119,6 +119,7 @@ class Upkeep:
         """A pod came or changed."""
         self._untold.pop(placed.key, None)
         self.reserving.pod(placed)
+        self._remaking.pod(placed)
         if placed.phase is Phase.QUEUED:
             self.healing.arrived(placed)
         self.healing.something_changed()
@@ -170,7 +171,9 @@ class Upkeep:
         """
         for pod in result.created:
             if pod.spec.node_name and pod.key not in self._gone and self._cache.pod(pod.key) is None:
-                self.reserving.pod(self._cache.put_pod(pod))
+                placed = self._cache.put_pod(pod)
+                self.reserving.pod(placed)
+                self._remaking.pod(placed)
                 self._untold[pod.key] = now
         match result.errand.subject:
             case Keep():
