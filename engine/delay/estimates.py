@@ -96,7 +96,8 @@ def with_estimates(
     own = origins != targets
     sparse = SparseRows(len(names), origins[own], targets[own], milliseconds[own])
     rows = _Estimated(sparse, places, errors, tuple(names), asked)
-    version = digest(names, origins, targets, milliseconds, places.vectors, places.heights, errors)
+    kept = (places.vectors, places.heights, places.adjustments, errors)
+    version = digest(names, origins, targets, milliseconds, *kept)
     return DelayMap(names, rows, version)
 
 

@@ -101,6 +101,14 @@ def test_the_version_is_that_of_all_that_it_is_made_of() -> None:
     assert len({make(FITTING, PLACES).version, *(other.version for other in others)}) == 4
 
 
+def test_what_only_moves_an_estimate_is_another_version() -> None:
+    d = PLACES["d"]
+    nearer = Coordinate(d.vector, d.height, -1.0, d.error)
+    before, after = make(FITTING, PLACES), make(FITTING, {**PLACES, "d": nearer})
+    assert after.between("a", "d") != before.between("a", "d")
+    assert after.version != before.version
+
+
 def test_rows_are_read_only_and_bounded() -> None:
     delays = make(FITTING, {**PLACES, "d": at(599_000)})
     row = delays.row("a")
