@@ -29,7 +29,8 @@ class Breach:
 
     Attributes:
         limits: The delays that are beyond their limits.
-        unmeasured: Whether all that is wrong is that delays are not measured: nothing is known to be broken then.
+        unmeasured: Whether all that is wrong is that delays are not measured, and no estimate is so long that even with
+            its error it is beyond the limit: nothing is known to be broken then.
         why: A clause for people: ``32 ms from edge-1, 25 ms allowed``.
     """
 
@@ -136,12 +137,9 @@ def _told(refused: list[Filter | GlobalFilter], where: Slots) -> Breach:
         for value in found:
             if isinstance(value, DelayBeyond):
                 delays += 1
-                unmeasured += value.delay_ms is None
-                told.append(
-                    f"its delay from {value.origin} is not measured"
-                    if value.delay_ms is None
-                    else f"{value.delay_ms:g} ms from {value.origin}, {value.limit_ms:g} ms allowed"
-                )
+                text, known = _beyond(value)
+                unmeasured += not known
+                told.append(text)
             else:
                 others += 1
                 told.append(str(value))
@@ -150,3 +148,16 @@ def _told(refused: list[Filter | GlobalFilter], where: Slots) -> Breach:
             told += [reason.removeprefix("node(s) ") for reason in sorted(constraint.reasons(where))]
     limits = tuple(one for one in refused if isinstance(one, WithinDelay))
     return Breach(limits, bool(delays) and unmeasured == delays and not others, "; ".join(told))
+
+
+def _beyond(value: DelayBeyond) -> tuple[str, bool]:
+    """What is wrong with a delay, for people, and whether that is known: an estimate may be wrong by its error."""
+    if value.delay_ms is None:
+        return f"its delay from {value.origin} is not measured", False
+    if not value.error_ms:
+        return f"{value.delay_ms:g} ms from {value.origin}, {value.limit_ms:g} ms allowed", True
+    estimate = value.delay_ms - value.error_ms
+    told = f"about {estimate:.3g} ms ± {value.error_ms:.2g}"
+    if estimate - value.error_ms > value.limit_ms:
+        return f"{told} (estimated) from {value.origin}, {value.limit_ms:g} ms allowed", True
+    return f"its delay from {value.origin} is not measured, only estimated: {told}", False

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.compile.nodes import WithinDelay
 from engine.constraints.protocol import Depends, Mask, Slots, is_global
 from engine.healing.attachment import Attachment
 from engine.healing.breaches import Breach, Breaches, own_filters
@@ -167,5 +166,7 @@ def _improves(breach: Breach, slot: int, percent: float) -> Accepts:
 
 def _gain(breach: Breach, slot: int) -> str:
     """What the delays will be."""
-    found: list[WithinDelay] = [one for one in breach.limits if not np.isnan(one.origin.vector()[slot])]
-    return ", ".join(f"{one.origin.vector()[slot]:g} ms there" for one in found)
+    heard = [one.origin.heard(slot) for one in breach.limits]
+    return ", ".join(
+        f"{one} there" if one.error_ms else f"{one.ms:g} ms there" for one in heard if not np.isnan(one.ms)
+    )

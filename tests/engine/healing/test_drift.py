@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from engine.delay.estimates import with_estimates
 from engine.delay.map import DelayMap
 from engine.healing.pace import Pace
 from engine.healing.plan import Plan
 from engine.model.objects import Pod
+from engine.probe.vivaldi import DIMENSIONS, Coordinate
 from grammar.policy import Heal
 from tests.engine.healing.scenes import DRIFT, NEAR, NOW, Scene, a_node, a_pod, prioritised, told
 from tests.engine.healing.test_draining import budget
@@ -77,6 +80,45 @@ def test_a_delay_that_nobody_has_measured_moves_nobody() -> None:
     plan = made.plan()
     assert told(plan) == ["p: stays on n1, unmeasured"]
     assert "not measured" in plan.stays[0].why
+
+
+def estimated(scene: Scene, x: float) -> None:
+    """The source is at 0, with n2 (6 ms) measured; n1, which is at x, has only n2 as a neighbour."""
+    names = ("src", "n1", "n2")
+    coordinates = {
+        name: Coordinate((at,) + (0.0,) * (DIMENSIONS - 1), 1.0, 0.0, 0.1)
+        for name, at in zip(names, (0.0, x, 4.0), strict=True)
+    }
+    pairs = (np.array([0, 1]), np.array([2, 2]), np.array([6.0, x - 2.0]))
+    scene.bench.placer.swap_delays(with_estimates(names, *pairs, coordinates))
+
+
+@pytest.mark.parametrize(
+    ("x", "expected", "why"),
+    [
+        pytest.param(
+            12.0,
+            "p: stays on n1, unmeasured",
+            "its delay from src is not measured, only estimated: about 14 ms ± 6.1: nothing is known to be broken",
+            id="within its error",
+        ),
+        pytest.param(
+            30.0,
+            "p: n1 -> n2 evict",
+            "about 32 ms ± 13 (estimated) from src, 10 ms allowed, for 10s; 6 ms there",
+            id="beyond it",
+        ),
+    ],
+)
+def test_an_estimate_moves_only_whom_it_would_even_if_it_were_as_wrong_as_it_may_be(
+    x: float, expected: str, why: str
+) -> None:
+    made = scene(a_pod("p", "n1", delay_src="10"))
+    estimated(made, x)
+    made.plan(NOW - 10)
+    plan = made.plan()
+    assert told(plan) == [expected]
+    assert [one.why for one in plan.moves] + [one.why for one in plan.stays] == [why]
 
 
 def test_each_later_pod_sees_the_earlier_ones_moved() -> None:
