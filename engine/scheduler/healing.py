@@ -40,7 +40,7 @@ from grammar.policy import Heal, Trigger
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.25
-"""Plans are not made more often than that, whatever happens."""
+"""Plans are not made more often than that, whatever happens; but every other one is, where something falls due."""
 _AT_ONCE: Final = 500
 """Pods of which a look finds out whether they break a rule: 15 to 50 ms."""
 LAPSE_SECONDS: Final = 45.0
@@ -131,6 +131,7 @@ class Healing:
         self._held: dict[tuple[str, str], str] = {}
         self._recalled = False
         self._changed = True
+        self._looked_at = 0.0
         self._look_at = 0.0
         self._due: float | None = None
         self.plan = Plan()
@@ -246,9 +247,13 @@ class Healing:
             return
         self._changed = False
         self._now = now
+        early = now < self._looked_at + LOOK_SECONDS
+        self._looked_at = now
         self._look_at = now + LOOK_SECONDS
         rooms = any(heal.trigger is Trigger.POD_UNSCHEDULABLE for heal in self._heals)
         self.plan = plan = self._planner.plan(now, self._situation(now, waiting() if rooms else {}))
+        if plan.due is not None and not early:
+            self._look_at = min(self._look_at, plan.due)
         due = (plan.due, self._refusals.next_end(now), now if self._planner.behind else None)
         self._due = min((one for one in due if one is not None), default=None)
         self._tell(plan, now)

@@ -95,6 +95,19 @@ def test_a_lost_node() -> None:
     assert world.held_as_planned()
 
 
+@pytest.mark.parametrize("before", [0.24, 0.1, 0.01])
+def test_what_falls_due_does_not_wait_for_what_happened_just_before(before: float) -> None:
+    world = settled()
+    world.cluster.fail_node(world.nodes_of("video")[-1])
+    world.run(50 - before)  # the control plane finds out after 40 s, and the rule waits for 10
+    world.cluster.apply(deployment("late", 1))
+    world.run(before - 0.005)
+    assert "" not in world.nodes_of("late")
+    assert world.events("Moving") == []
+    world.run(0.006)
+    assert world.events("Moving")
+
+
 def test_each_node_in_turn() -> None:
     for lost in NAMES:
         world = settled()
