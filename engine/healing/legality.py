@@ -38,7 +38,7 @@ class Legality:
         popular: How many backups may be on each slot, as far as that was looked up. Shape (capacity,).
     """
 
-    __slots__ = ("_bearing", "_cache", "_columns", "_covered", "_domain", "_rules", "popular")
+    __slots__ = ("_bearing", "_cache", "_columns", "_covered", "_domain", "_rules", "_terms_seen", "popular")
 
     def __init__(self, rules: Rules, domain: Membership, covered: Callable[[PlacedPod], bool]) -> None:
         self._rules = rules
@@ -47,6 +47,7 @@ class Legality:
         self._domain = domain
         self._covered = covered
         self._bearing = Bearing()
+        self._terms_seen = rules.cache.tallies.newest
         self.popular: NDArray[np.float64] = np.zeros(self._columns.capacity)
 
     def wants(self, pod: PlacedPod) -> bool:
@@ -81,6 +82,15 @@ class Legality:
     def bearing_on(self, slots: Iterable[int]) -> Iterator[PodKey]:
         """The pods that run on these nodes, or whose delays are measured from there."""
         return self._bearing.on(slots)
+
+    def newly_meant(self, backups: Iterable[Backup]) -> list[PodKey]:
+        """The pods that a term of affinity may mean which some pod was the first to hold since this was asked last."""
+        tallies = self._cache.tallies
+        seen, self._terms_seen = self._terms_seen, tallies.newest
+        if seen == tallies.newest:
+            return []
+        pods = (self._cache.pod(one.key) for one in backups)
+        return [one.key for one in pods if one is not None and any(tallies.held_since(one.shape, seen))]
 
     def of(self, backup: Backup) -> Mask:
         """Where a backup, whose rules look at no other pods, may be now. Shape (capacity,)."""

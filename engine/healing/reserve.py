@@ -2,8 +2,7 @@
 
 One reserve is shared by all losses: on each node what the worst of them asks of it is kept. A backup place obeys the
 rules of the pod that it is for. Each new pod gets the place where what is kept grows least; places laid down before
-stay, until `engine.healing.improvement` finds better ones. Finding the least is NP-hard already without rules: one
-loss alone is bin packing.
+stay, until `engine.healing.improvement` finds better ones. To find the least is NP-hard: one loss alone is bin packing.
 
 Pods that other pods bear on only by the room they take are placed by sums. Those whose rules look at other pods
 (spread, affinity, a port, a delay from a workload, …) are placed all together for each loss, by the search that the
@@ -159,7 +158,7 @@ class Reserve:
         """Look again at the pods that are not covered. Returns how many more are now."""
         self._begin(now)
         before, self._patience = len(self.uncovered), _STEPS
-        self._put_all([pod for key in list(self.uncovered) if (pod := self._cache.pod(key)) is not None])
+        self._put_all([pod for key in [*self.uncovered] if (pod := self._cache.pod(key)) is not None])
         self._patience = _STEPS_AT_ONCE
         return before - len(self.uncovered)
 
@@ -175,6 +174,7 @@ class Reserve:
     def doubt(self) -> None:
         """Other pods came or went, to whom rules of covered pods may look, or nodes: `renew` is to go through all."""
         self.doubted.update((backup.loss, None) for backup in self.backups.values() if backup.fixed)
+        self._backlog.add(self._legality.newly_meant(self.loose()))
 
     def renew(self, now: float) -> bool:
         """See whether backups of the next loss in doubt may still be where they lie. Whether any are elsewhere now."""
