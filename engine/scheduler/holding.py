@@ -22,6 +22,8 @@ SYNC_SECONDS: Final = 0.5
 """What changed within this time is written to the cluster together."""
 RETRY_SECONDS: Final = 30.0
 """How often a node that would not hold a placeholder is tried again."""
+_LEFT_BEHIND: Final = 256
+"""Of so many placeholders that went unasked it is remembered that something of them may be left, the last ones."""
 
 
 class Holding:
@@ -49,12 +51,13 @@ class Holding:
         self._refused: dict[tuple[str, str], float] = {}
         self._promised: set[str] = set()
         self._again_at: float | None = None
+        self._left_behind: dict[PodKey, Keep] = {}
         self._sync_at = 0.0
         self.dirty = False
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self._placeholders)
+        """Whether there are any, or something may be left of some."""
+        return bool(self._placeholders) or bool(self._left_behind)
 
     # Asking
 
@@ -111,8 +114,9 @@ class Holding:
         """A pod is gone. Whether it was a placeholder."""
         found = False
         for label, pods in list(self._placeholders.items()):
-            if pods.pop(key, None) is not None:
+            if (placed := pods.pop(key, None)) is not None:
                 found = True
+                self._unasked(placed, label)
                 if not pods:
                     del self._placeholders[label]
         for place, going in list(self._under_way.items()):
@@ -170,6 +174,24 @@ class Holding:
 
     # Inside
 
+    def _unasked(self, placed: PlacedPod, label: str) -> None:
+        """A placeholder is gone. One that its node ended is still there, though no watch shows it."""
+        if label != FOR_ONE and not any(placed.key in going for going in self._under_way.values()):
+            self._left_behind[placed.key] = Keep(placed.pod.spec.node_name, label, (placed.key,), ())
+            if len(self._left_behind) > _LEFT_BEHIND:
+                del self._left_behind[next(iter(self._left_behind))]
+
+    def _clear_away(self) -> None:
+        """Delete what is left of placeholders, where nothing else is to be done."""
+        if self._cache.nominations.nodes():
+            return
+        for key, keep in list(self._left_behind.items()):
+            place = (keep.reserve, keep.node)
+            if place not in self._under_way:
+                del self._left_behind[key]
+                self._under_way[place] = set()
+                self._executor.submit(Errand(keep, (Delete(key, 0),)))
+
     def _kept_waiting(self, now: float) -> bool:
         """Whether a node that was left alone need not be any more."""
         nominations = self._cache.nominations
@@ -204,6 +226,8 @@ class Holding:
                 # Until the watch has told of all of it, nothing else is done there.
                 self._under_way[place] = set(keep.delete)
                 self._executor.submit(Errand(keep, steps))
+        if not keeps:
+            self._clear_away()
 
     def _on(self, node: str) -> list[PlacedPod]:
         return [pod for pod in self._cache.pods_on(node) if holds_for(pod.shape.labels) is not None]

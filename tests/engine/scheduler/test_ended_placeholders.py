@@ -51,3 +51,13 @@ def test_who_starts_after_a_node_ended_a_placeholder_holds_the_room_all_the_same
     world.restart()
     world.run(60)
     assert world.held_as_planned()
+
+
+def test_nothing_is_left_behind_where_nothing_is_held_any_more() -> None:
+    world = two_reserves()
+    world.run(0.6)
+    assert ended(world)
+    world.swap_plan(RULES)
+    world.run(5)
+    assert ended(world) == []
+    assert world.placeholders() == {}
