@@ -57,7 +57,7 @@ class LostNodes:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._seen: dict[str, float] = {}
+        self._seen: dict[str, tuple[float | None, float]] = {}
         self._held: dict[tuple[Heal, str], float] = {}
 
     def plan(self, draft: Draft, heals: list[Heal]) -> None:
@@ -83,9 +83,7 @@ class LostNodes:
                 draft.later(due)
                 continue
             lasting = draft.now - node.since
-            why = f"node {node.name} " + (
-                told_lasting("gone", lasting) if node.gone else told_lasting("lost", lasting)
-            )
+            why = f"node {node.name} {told_lasting('lost', lasting)}" + (", and gone" if node.gone else "")
             for pod in self._pods(node):
                 if not draft.movable(pod):
                     continue
@@ -104,25 +102,27 @@ class LostNodes:
         columns = self._cache.columns
         slots = np.flatnonzero(columns.alive & ~columns.ready).tolist()
         found: list[_Silent] = []
-        seen: dict[str, float] = {}
+        seen: dict[str, tuple[float | None, float]] = {}
         for name in sorted(columns.names[slot] for slot in slots):
             node = self._cache.node(name)
             assert node is not None
             told = next(
                 (
-                    one.last_transition_time
+                    one.last_transition_time.timestamp()
                     for one in node.status.conditions or ()
                     if one.type == "Ready" and one.last_transition_time is not None
                 ),
                 None,
             )
-            seen[name] = self._seen.get(name, now)
-            since = min(told.timestamp(), now) if told is not None else seen[name]
+            before = self._seen.get(name)
+            # By a clock that is ahead of ours it is to come: then it is since we saw it.
+            since = before[1] if before is not None and before[0] == told else min(told or now, now)
+            seen[name] = told, since
             off = any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints or ())
             found.append(_Silent(name, since, False, off))
         for name in sorted({pod.node for pod in self._cache.pods() if pod.slot < 0 and pod.node}):
-            seen[name] = self._seen.get(name, now)
-            found.append(_Silent(name, seen[name], True, True))
+            seen[name] = self._seen.get(name, (None, now))
+            found.append(_Silent(name, seen[name][1], True, True))
         self._seen = seen
         return found
 

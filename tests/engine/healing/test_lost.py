@@ -46,6 +46,25 @@ def test_a_node_that_does_not_say_since_when_counts_from_when_it_was_seen() -> N
     assert len(scene.plan(NOW + 10).moves) == 1
 
 
+def test_a_node_counts_as_silent_from_when_it_was_seen_where_its_clock_is_ahead_of_ours() -> None:
+    scene = three(a_pod("p", "n1"))
+    scene.lose("n1", since=NOW + 30)
+    assert scene.plan().due == NOW + 10
+    assert scene.plan(NOW + 9).due == NOW + 10
+    assert len(scene.plan(NOW + 10).moves) == 1
+    scene.lose("n1", since=NOW + 40)
+    assert scene.plan(NOW + 41).due == NOW + 50, "it was back, and is silent again"
+
+
+def test_a_silent_node_that_is_taken_out_has_been_lost_all_along() -> None:
+    scene = three(a_pod("p", "n1", kind="StatefulSet"))
+    scene.lose("n1", since=NOW - 60)
+    assert told(scene.plan()) == ["p: stays on n1, stateful"]
+    scene.cache.remove_node("n1")
+    [move] = scene.plan(NOW + 1).moves
+    assert move.why == "node n1 has been lost for 61s, and gone"
+
+
 OFF = Taint("node.kubernetes.io/out-of-service", "nodeshutdown", "NoExecute")
 RECREATE = dataclasses.replace(LOST, recreate=True)
 FORCED = dataclasses.replace(LOST, force=True)
