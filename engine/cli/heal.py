@@ -93,12 +93,16 @@ def _assumed(world: World, view: HealView, asked: Asked) -> list[str]:
     return notes
 
 
+_KNOW_NOTHING_OF_NODES: Final = ("files", "prometheus")
+"""Sources of delays that do not tell when they measured, so a Berth that runs does not learn from them who is there."""
+
+
 def _not_asked(world: World, view: HealView, asked: Asked) -> list[str]:
     """What a Berth that runs would know of links and nodes, and was not found out here."""
     notes = []
     source = read_settings(asked.settings).delays.source
     if world.contacts is None and any(one.trigger is Trigger.NODE_LOST for one in view.heals):
-        if source != "files":
+        if source not in _KNOW_NOTHING_OF_NODES:
             why = "has not told yet"
             if asked.cluster or asked.scenario is not None or asked.delays:
                 beside = "--cluster" if asked.cluster else "--scenario" if asked.scenario else "--delays"

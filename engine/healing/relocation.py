@@ -208,7 +208,9 @@ class Relocation:
         allowed = self._draft.allowance(self._heal)
         if allowed is None or len(placed) <= allowed:
             return placed, set()
-        return placed[:allowed], {one.victim for one in placed[allowed:]}
+        first = sorted(placed, key=lambda one: -one.victim.pod.shape.priority)[:allowed]
+        kept = [one for one in placed if one in first]  # in the order in which each was let pass
+        return kept, {one.victim for one in placed if one not in first}
 
     def _prove(self, placed: list[_Placed]) -> list[_Placed]:
         """Those that can go where they were to go, when only they leave."""

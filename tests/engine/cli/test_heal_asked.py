@@ -141,6 +141,19 @@ def test_where_nobody_was_asked_it_says_so(
     assert sum(note.startswith(expected) for note in value["notes"]) == 1
 
 
+def test_prometheus_tells_nobody_who_is_there_so_nothing_is_said_of_asking_it(folder: Path) -> None:
+    vector = [{"metric": {"a": "edge-2", "b": "edge-1"}, "value": [0, "4"]}]
+    told = {"status": "success", "data": {"resultType": "vector", "result": vector}}
+    with ScriptedServer([answer(200, told)]) as server:
+        (folder / "s.yaml").write_text(
+            "delays: {source: prometheus}\n"
+            f"prometheus: {{url: 'http://127.0.0.1:{server.port}', query: x, fromLabel: a, toLabel: b}}\n"
+        )
+        value = planned(folder, ["--settings", "s.yaml"])
+    assert [one["pod"]["name"] for one in value["moves"]] == ["web-1"]
+    assert not [note for note in value["notes"] if "silent" in note]
+
+
 def test_no_delays_are_no_broken_rule_and_said(folder: Path) -> None:
     (folder / "p.policy").write_text(
         'rule near for all pods {\n  require node.delay("edge-2") <= 5ms\n}\n'

@@ -173,6 +173,15 @@ def test_where_not_all_fit_the_most_important_do() -> None:
     ]
 
 
+def test_where_a_rule_allows_few_moves_the_more_important_have_them_backup_or_not() -> None:
+    pods = [a_pod("low", "n1"), prioritised(a_pod("high", "n1"), 100)]
+    scene = three(*pods, heal=dataclasses.replace(LOST, moves=1, per_ms=60_000.0))
+    scene.lose("n1", since=NOW - 10)
+    plan = scene.plan(backups={scene.key("low"): "n2"})
+    assert [move.pod.name for move in plan.moves] == ["high"]
+    assert [(stay.pod.name, stay.reason) for stay in plan.stays] == [("low", "rate")]
+
+
 def test_no_more_than_the_rule_allows() -> None:
     pods = [prioritised(a_pod(f"p{number}", "n1"), number) for number in range(4)]
     scene = three(*pods, heal=dataclasses.replace(LOST, moves=3, per_ms=60_000.0))
