@@ -57,14 +57,15 @@ class Metrics(Protocol):
         """Other delays are in force, of so many endpoints."""
         ...
 
-    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int, held: int) -> None:
         """What a reserve keeps.
 
         Args:
             reserve: Its name.
             covered: Pods that a place is kept for.
             uncovered: Pods that none could be kept for.
-            memory: Bytes that are kept.
+            memory: Bytes that are to be kept.
+            held: Bytes that placeholders hold.
         """
         ...
 
@@ -106,7 +107,7 @@ class Unmeasured:
     def delays_in_force(self, endpoints: int) -> None:
         """Nothing."""
 
-    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int, held: int) -> None:
         """Nothing."""
 
     def moved(self, heal: str, way: str, result: str) -> None:

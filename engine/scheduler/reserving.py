@@ -326,7 +326,9 @@ class Reserving:
     def _tell(self, now: float) -> None:
         for one in self.reserves:
             plan = one.plan
-            self._metrics.reserved(one.rule.name, len(plan.backups), len(plan.uncovered), plan.kept_memory)
+            held = sum(pod.requests.get("memory", 0) for pod in self._holding.of(one.label))
+            covered, uncovered = len(plan.backups), len(plan.uncovered)
+            self._metrics.reserved(one.rule.name, covered, uncovered, plan.kept_memory, held)
             for key, why in plan.uncovered.items():
                 if one.told.get(key) != why:
                     placed = self._cache.pod(key)

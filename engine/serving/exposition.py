@@ -289,7 +289,7 @@ FAMILIES: Final = (
         "reserve_covered_pods",
         "gauge",
         ("reserve",),
-        "Pods that a reserve keeps a place for.",
+        "Pods that a reserve has a place for, to be held by placeholders.",
         _each(lambda s: s.measured.covered),
     ),
     Family(
@@ -303,8 +303,15 @@ FAMILIES: Final = (
         "reserve_memory_bytes",
         "gauge",
         ("reserve",),
-        "Memory that a reserve keeps.",
+        "Memory that a reserve is to keep.",
         _each(lambda s: s.measured.reserved_memory),
+    ),
+    Family(
+        "reserve_held_memory_bytes",
+        "gauge",
+        ("reserve",),
+        "Memory that placeholders of a reserve hold; where that stays below what is to be kept, the log says why.",
+        _each(lambda s: s.measured.held_memory),
     ),
     Family(
         "moves_total",

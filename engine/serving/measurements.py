@@ -98,7 +98,8 @@ class Measurements:
         delays_problems: How often changed delay files had errors; whoever reads them counts.
         covered: Reserve → pods that a place is kept for.
         uncovered: Reserve → pods that none could be kept for.
-        reserved_memory: Reserve → bytes that are kept.
+        reserved_memory: Reserve → bytes that are to be kept.
+        held_memory: Reserve → bytes that placeholders hold.
         moves: (heal, way, result) → how often.
         stays: (heal, reason) → pods that something is wrong with now, and that stay where they are.
         held: Heal → silent nodes whose pods are left alone now.
@@ -129,6 +130,7 @@ class Measurements:
         self.covered: dict[str, int] = {}
         self.uncovered: dict[str, int] = {}
         self.reserved_memory: dict[str, int] = {}
+        self.held_memory: dict[str, int] = {}
         self.moves: dict[tuple[str, str, str], int] = {}
         self.stays: Mapping[tuple[str, str], int] = {}
         self.held: Mapping[str, int] = {}
@@ -180,16 +182,17 @@ class Measurements:
         """Other policies are in force."""
         self.policy_rules, self.policy_read_at = rules, self._clock.now()
         # Those of the policies before are no longer kept, and told of anew.
-        self.covered, self.uncovered, self.reserved_memory, self.stays, self.held = {}, {}, {}, {}, {}
+        self.covered, self.uncovered, self.reserved_memory, self.held_memory = {}, {}, {}, {}
+        self.stays, self.held = {}, {}
 
     def delays_in_force(self, endpoints: int) -> None:
         """Other delays are in force."""
         self.delays_endpoints, self.delays_read_at = endpoints, self._clock.now()
 
-    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int, held: int) -> None:
         """What a reserve keeps."""
         self.covered[reserve], self.uncovered[reserve] = covered, uncovered
-        self.reserved_memory[reserve] = memory
+        self.reserved_memory[reserve], self.held_memory[reserve] = memory, held
 
     def moved(self, heal: str, way: str, result: str) -> None:
         """A move began, or came to something."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.cluster.errors import ApiError
 from engine.scheduler.metrics import Unmeasured
 from engine.scheduler.simulation import Simulation
 from engine.settings import Settings
@@ -16,9 +17,11 @@ class Notes(Unmeasured):
 
     def __init__(self) -> None:
         self.reserves: list[tuple[str, int, int, int]] = []
+        self.held = -1
 
-    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int) -> None:
+    def reserved(self, reserve: str, covered: int, uncovered: int, memory: int, held: int) -> None:
         self.reserves.append((reserve, covered, uncovered, memory))
+        self.held = held
 
 
 class Measured(World):
@@ -72,3 +75,16 @@ def test_in_the_end_it_is_what_is_held() -> None:
     last = made.notes.reserves[-1]
     assert last[:3] == first[:3]
     assert sum(made.placeholders().values()) == last[3] < first[3]
+    assert made.notes.held == last[3]
+
+
+def test_where_no_placeholder_is_let_in_nothing_is_told_to_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = world()
+
+    def refuse(*_: object) -> None:
+        raise ApiError(403, "Forbidden", "exceeded quota")
+
+    monkeypatch.setattr(made.cluster, "create_pod", refuse)
+    made.run(10)
+    assert made.notes.reserves[-1][3] > 0
+    assert made.notes.held == 0

@@ -204,10 +204,11 @@ def test_a_distribution_is_what_its_values_are(values: list[float]) -> None:
 
 def test_what_is_kept_and_moved(scraped: Scraped) -> None:
     measured, value = scraped.measured, scraped.value
-    measured.reserved("backup", covered=7, uncovered=2, memory=3 * 2**30)
+    measured.reserved("backup", covered=7, uncovered=2, memory=3 * 2**30, held=2**30)
     assert value("berth_reserve_covered_pods", reserve="backup") == 7
     assert value("berth_reserve_uncovered_pods", reserve="backup") == 2
     assert value("berth_reserve_memory_bytes", reserve="backup") == 3 * 2**30
+    assert value("berth_reserve_held_memory_bytes", reserve="backup") == 2**30
     for result in ("sent", "sent", "placed"):
         measured.moved("node-loss", "delete", result)
     assert value("berth_moves_total", heal="node-loss", way="delete", result="sent") == 2
@@ -218,8 +219,9 @@ def test_what_is_kept_and_moved(scraped: Scraped) -> None:
 
 
 def test_other_policies_keep_other_things(scraped: Scraped) -> None:
-    scraped.measured.reserved("backup", covered=7, uncovered=2, memory=1)
+    scraped.measured.reserved("backup", covered=7, uncovered=2, memory=1, held=1)
     scraped.measured.unhealed({("drift", "nowhere"): 3}, {"node-loss": 5})
     scraped.measured.plan_in_force(1)
     assert scraped.value("berth_reserve_covered_pods", reserve="backup") is None
+    assert scraped.value("berth_reserve_held_memory_bytes", reserve="backup") is None
     assert scraped.value("berth_unhealed_pods", heal="drift", reason="nowhere") is None
