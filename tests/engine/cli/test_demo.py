@@ -120,9 +120,7 @@ def test_the_prototypes_lost_pod_gets_the_place_that_was_kept_for_it() -> None:
     result = run(["simulate", "--scenario", LOSS, "--timeline"], ROOT)
     told = " ".join(result.stdout.split())
     assert "it moves from kube-worker-2 to kube-worker-3, which was kept for it" in told
-    assert (
-        "36 ms from edge-1, 25 ms allowed; 0 ms there; it moves from kube-worker-1 to edge-1" in told
-    )
+    assert "36 ms from edge-1, 25 ms allowed; 0 ms there; it moves from kube-worker-1 to edge-1" in told
     assert told.count(": Moving: ") == 2, "nobody else is moved"
     assert "deployment3-xzjgkkhq65-kxscm: Uncovered: reserve second-place" in told, "it is not forgotten"
 
