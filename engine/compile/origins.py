@@ -230,6 +230,15 @@ class Origin:
             )
         return Heard(value)
 
+    def want(self, slot: int) -> None:
+        """Have the round trip to a slot measured, where the source can: from who is nearest, as far as is known."""
+        origins, columns = self._origins, self._origins.columns
+        here = [source for source in self._slots() if source != slot and columns.ready[source]]
+        if here:
+            values = [origins.row(columns.names[source], source)[slot] for source in here]
+            nearest = here[int(np.argsort(values)[0])]  # NaN last
+            origins.delays.want(columns.names[nearest], columns.names[slot])
+
     def missing(self) -> str | None:
         """Why there is no "here" at the moment, None where there is one."""
         self._refresh()

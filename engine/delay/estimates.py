@@ -11,9 +11,9 @@ row is granted only where it holds even if the estimate is as wrong as it may be
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,18 @@ _CAUTION: Final = 2.0
 """By how much more than the errors that were seen an estimate may be wrong. Of 12,000 estimates on four networks of 120
 nodes with detours of 10%, seven were wrong by more without it, three with 1.5, and none with 2."""
 _CACHE_BYTES: Final = 32 * 2**20
+
+
+class Wishes(Protocol):
+    """Hears what is to be measured."""
+
+    def ask(self, origin: str) -> None:
+        """Somebody looks at this row."""
+        ...
+
+    def want(self, origin: str, target: str) -> None:
+        """Somebody has to know this pair."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ def with_estimates(
     targets: NDArray[np.int64],
     milliseconds: Milliseconds,
     coordinates: Mapping[str, Coordinate],
-    asked: Callable[[str], None] | None = None,
+    wishes: Wishes | None = None,
 ) -> DelayMap:
     """The map of what was measured and, elsewhere, of what coordinates say.
 
@@ -89,13 +101,13 @@ def with_estimates(
         milliseconds: Shape (m,), measured.
         coordinates: By name; an endpoint without one has no estimates, and one without any measurement none either:
             nothing says that it can be reached.
-        asked: Told the name of each row that somebody looks at, by any thread.
+        wishes: Told what somebody looks at or has to know, by any thread.
     """
     places = Places.of(names, coordinates)
     errors = _errors(places, origins, targets, milliseconds, len(names))
     own = origins != targets
     sparse = SparseRows(len(names), origins[own], targets[own], milliseconds[own])
-    rows = _Estimated(sparse, places, errors, tuple(names), asked)
+    rows = _Estimated(sparse, places, errors, tuple(names), wishes)
     kept = (places.vectors, places.heights, places.adjustments, errors)
     version = digest(names, origins, targets, milliseconds, *kept)
     return DelayMap(names, rows, version)
@@ -123,7 +135,7 @@ def _errors(
 class _Estimated(Rows):
     """Measured entries of a sparse table over estimated ones."""
 
-    __slots__ = ("_asked", "_cache", "_errors", "_lock", "_measured", "_names", "_places", "_room")
+    __slots__ = ("_cache", "_errors", "_lock", "_measured", "_names", "_places", "_room", "_wishes")
 
     def __init__(
         self,
@@ -131,20 +143,20 @@ class _Estimated(Rows):
         places: Places,
         errors: NDArray[np.float64],
         names: tuple[str, ...],
-        asked: Callable[[str], None] | None,
+        wishes: Wishes | None,
     ) -> None:
         self._measured = measured
         self._places = places
         self._errors = errors
         self._names = names
-        self._asked = asked
+        self._wishes = wishes
         self._cache: dict[int, tuple[Milliseconds, Milliseconds]] = {}
         self._room = max(8, _CACHE_BYTES // max(16 * len(names), 1))
         self._lock = threading.Lock()
 
     def row(self, origin: int) -> Milliseconds:
-        if self._asked is not None:
-            self._asked(self._names[origin])
+        if self._wishes is not None:
+            self._wishes.ask(self._names[origin])
         return self._both(origin)[0]
 
     def errors(self, origin: int) -> Milliseconds:
@@ -156,6 +168,10 @@ class _Estimated(Rows):
 
     def measured(self) -> NDArray[np.bool_]:
         return self._measured.measured()
+
+    def want(self, origin: int, target: int) -> None:
+        if self._wishes is not None:
+            self._wishes.want(self._names[origin], self._names[target])
 
     def _both(self, origin: int) -> tuple[Milliseconds, Milliseconds]:
         cached = self._cache.get(origin)

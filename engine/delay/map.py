@@ -43,6 +43,10 @@ class Rows(Protocol):
         """See `DelayMap.measured`."""
         ...
 
+    def want(self, origin: int, target: int) -> None:  # noqa: ARG002  (for who can measure)
+        """See `DelayMap.want`."""
+        return
+
 
 class DelayMap:
     """Immutable round-trip times between named endpoints.
@@ -229,6 +233,12 @@ class DelayMap:
     def measured(self) -> NDArray[np.bool_]:
         """Which endpoints have a round trip to any other: shape (len(names),)."""
         return self._rows.measured()
+
+    def want(self, origin: str, target: str) -> None:
+        """Have a round trip measured that must be known, where the source can: a later map has it then."""
+        left, right = self._index.get(origin), self._index.get(target)
+        if left is not None and right is not None:
+            self._rows.want(left, right)
 
     def place(self, name: str) -> str:
         """Where the name stands, as ``file:line``; "" where the map comes from no file."""

@@ -141,9 +141,13 @@ class Probes:
             if now - moment <= self._max_age
         }
         coordinates: Mapping[str, Coordinate] = {name: place for name, (_, place) in self._places.items()}
-        asked = self._lists.ask
         return with_estimates(
-            smoothed.names, smoothed.origins, smoothed.targets, smoothed.milliseconds, coordinates, asked
+            smoothed.names,
+            smoothed.origins,
+            smoothed.targets,
+            smoothed.milliseconds,
+            coordinates,
+            self._lists,
         )
 
     def hurry(self, now: float, delays: DelayMap) -> bool:

@@ -50,6 +50,10 @@ class Drift:
         """See who breaks what, before anything is tried."""
         for name, watch in self.watches.items():
             found = watch.look(now)
+            for pod, breach in found.values():
+                if breach.unmeasured:  # somebody has to know whether it is broken
+                    for limit in breach.limits:
+                        limit.origin.want(pod.slot)
             before = self._since.get(name, {})
             if found or before:
                 self._since[name] = {key: before.get(key, now) for key in found}

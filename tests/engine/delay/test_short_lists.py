@@ -23,7 +23,7 @@ def line(lists: ShortLists | None = None, measured: dict[int, float] | None = No
     }
     origins, targets = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
     values = np.array(list(pairs.values()))
-    return with_estimates(NAMES, origins, targets, values, places, lists.ask if lists else None)
+    return with_estimates(NAMES, origins, targets, values, places, lists)
 
 
 def test_nobody_asks_nothing_is_measured() -> None:
@@ -56,6 +56,47 @@ def test_a_list_is_kept_fresh_as_long_as_somebody_asks() -> None:
     assert lists.due(301.0) == [], "nobody has asked for as long as a measurement counts"
     known.row("n0")
     assert lists.due(302.0) == ["n0"]
+
+
+def test_a_pair_that_somebody_has_to_know_is_measured_at_once() -> None:
+    lists = ShortLists(300)
+    delays = line(lists)
+    delays.row("n0")
+    lists.make(lists.due(0.0)[0], 0.0, delays)
+    delays.want("n0", "n39")
+    assert lists.due(1.0) == ["n0"], "though its list was made a moment ago"
+    assert lists.make("n0", 1.0, delays)[NEAREST:] == ["n39"]
+    delays.want("n0", "n39")
+    assert lists.due(2.0) == [], "nor is it measured again for being wished for again"
+    assert lists.due(77.0) == ["n0"]
+    assert "n39" in lists.make("n0", 77.0, line(lists, {39: 40.0})), "it is kept fresh"
+    delays.row("n0")
+    assert lists.due(303.0) == ["n0"]
+    assert "n39" not in lists.make("n0", 303.0, delays), (
+        "nobody has asked for as long as a measurement counts"
+    )
+
+
+def test_pairs_that_are_wished_for_are_bounded_by_origin() -> None:
+    lists = ShortLists(300)
+    delays = line(lists)
+    for _ in range(2):
+        for number in range(1, SIZE):
+            delays.want("n39", f"n{number - 1}")
+        lists.due(0.0)
+        made = lists.make("n39", 0.0, delays)
+        assert len(made) == 2 * NEAREST
+        assert made[NEAREST:] == [f"n{number}" for number in range(16)], (
+            "in the order in which they were wished for"
+        )
+
+
+def test_who_is_unknown_is_not_wished_for() -> None:
+    lists = ShortLists(300)
+    delays = line(lists)
+    delays.want("n0", "stranger")
+    delays.want("stranger", "n0")
+    assert lists.due(0.0) == []
 
 
 def test_many_origins_take_turns() -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from engine.delay.estimates import with_estimates
 from engine.delay.map import DelayMap
+from engine.delay.short_lists import ShortLists
 from engine.healing.pace import Pace
 from engine.healing.plan import Plan
 from engine.model.objects import Pod
@@ -82,7 +83,19 @@ def test_a_delay_that_nobody_has_measured_moves_nobody() -> None:
     assert "not measured" in plan.stays[0].why
 
 
-def estimated(scene: Scene, x: float) -> None:
+class Wished(ShortLists):
+    """Remembers all pairs that were wished for."""
+
+    def __init__(self) -> None:
+        super().__init__(300)
+        self.pairs: set[tuple[str, str]] = set()
+
+    def want(self, origin: str, target: str) -> None:
+        self.pairs.add((origin, target))
+        super().want(origin, target)
+
+
+def estimated(scene: Scene, x: float, wishes: ShortLists | None = None) -> None:
     """The source is at 0, with n2 (6 ms) measured; n1, which is at x, has only n2 as a neighbour."""
     names = ("src", "n1", "n2")
     coordinates = {
@@ -90,7 +103,7 @@ def estimated(scene: Scene, x: float) -> None:
         for name, at in zip(names, (0.0, x, 4.0), strict=True)
     }
     pairs = (np.array([0, 1]), np.array([2, 2]), np.array([6.0, x - 2.0]))
-    scene.bench.placer.swap_delays(with_estimates(names, *pairs, coordinates))
+    scene.bench.placer.swap_delays(with_estimates(names, *pairs, coordinates, wishes))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +132,20 @@ def test_an_estimate_moves_only_whom_it_would_even_if_it_were_as_wrong_as_it_may
     plan = made.plan()
     assert told(plan) == [expected]
     assert [one.why for one in plan.moves] + [one.why for one in plan.stays] == [why]
+
+
+def test_a_limit_that_may_be_broken_is_measured() -> None:
+    made = scene(
+        a_pod("p", "n1", delay_src="10"), a_pod("q", "n1", delay_src="40"), a_pod("r", "n2", delay_src="10")
+    )
+    wishes = Wished()
+    estimated(made, 12.0, wishes)
+    made.plan(NOW - 10)
+    assert wishes.pairs == {("src", "n1")}, (
+        "q's limit holds even if the estimate is wrong, and r's is measured"
+    )
+    measured(made, **{**FAST, "n1": 9.0})
+    assert made.plan() == Plan(), "it was not broken"
 
 
 def test_each_later_pod_sees_the_earlier_ones_moved() -> None:
