@@ -12,10 +12,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from grammar.span import Span
-
-NOWHERE = Span("", 0, 0, 0, 0)
-"""The span of a piece that stands in no file: built-in domains, and policies built in tests."""
+from grammar.policy_tests import Test
+from grammar.span import NOWHERE, Span
 
 
 class Kind(enum.Enum):
@@ -394,6 +392,7 @@ class CheckedPolicy:
     rules: tuple[Rule, ...] = ()
     reserves: tuple[Reserve, ...] = ()
     heals: tuple[Heal, ...] = ()
+    tests: tuple[Test, ...] = ()
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def rule(self, name: str) -> Rule:

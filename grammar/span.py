@@ -18,3 +18,7 @@ class Span:
     def __str__(self) -> str:
         """The form that every event, metric and explanation cites: ``file:line``."""
         return f"{self.file}:{self.line}"
+
+
+NOWHERE = Span("", 0, 0, 0, 0)
+"""The span of a piece that stands in no file: built-in domains, and policies built in tests."""
