@@ -30,9 +30,17 @@ class Header:
     pattern: tree.Text | None = None
     limit: tree.Word | None = None
     event: tree.BlockLine | None = None
+    title: tree.Text | None = None
 
 
-Line = tree.NodeSet | tree.Domain | tree.Statement | tree.BlockLine | Header
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What one line of a node or pod of a test says of it."""
+
+    said: tuple[tree.Attribute, ...]
+
+
+Line = tree.NodeSet | tree.Domain | tree.Statement | tree.BlockLine | tree.TestStep | Attributes | Header
 _Child = Token | Tree[Token]
 
 
@@ -125,16 +133,15 @@ class Builder:
 
     def _event_span(self, node: Tree[Token], event: Tree[Token]) -> Span:
         """From the event to its duration."""
-        first, last = self.span(event), self.span(self._words(node, "NUMBER")[-1])
-        return Span(self._file, first.line, first.column, last.end_line, last.end_column)
+        return self._between(self.span(event), self.span(self._words(node, "NUMBER")[-1]))
 
     def _test(self, node: Tree[Token]) -> Line:
-        return Header("test", self._header_span(node))
+        title = self._text_of(self._words(node, "STRING")[0])
+        return Header("test", self._header_span(node), title=title)
 
     def _header_span(self, node: Tree[Token]) -> Span:
         """From the keyword to what stands before the ``{``."""
-        first, last = self.span(node.children[0]), self.span(node.children[-2])
-        return Span(self._file, first.line, first.column, last.end_line, last.end_column)
+        return self._between(self.span(node.children[0]), self.span(node.children[-2]))
 
     # ---- statements
 
@@ -275,7 +282,7 @@ class Builder:
         (token,) = (child for child in node.children if isinstance(child, Token))
         return self._text_of(token) if token.type == "STRING" else tree.Number(str(token), self.span(token))
 
-    # ---- lines of reserves, heals and tests
+    # ---- lines of reserves and heals
 
     def _block_line(self, node: Tree[Token]) -> Line:
         names = tuple(tree.Word(str(token), self.span(token)) for token in self._words(node, "NAME"))
@@ -283,10 +290,58 @@ class Builder:
 
     _survive = _hold_as = _reserve_limit = _refuse = _block_line
     _move = _move_limit = _hold_when = _relocate = _recreate = _force = _block_line
-    _test_line = _test_node_line = _test_pod_line = _block_line
 
-    def _test_node(self, node: Tree[Token]) -> Line:
-        return Header("node", self._header_span(node))
+    # ---- lines of tests
 
-    def _test_pod(self, node: Tree[Token]) -> Line:
-        return Header("pod", self._header_span(node))
+    def _scene_header(self, node: Tree[Token]) -> Line:
+        kind, name = node.children[0], self._quotable(self._trees(node)[0])
+        return Header(str(kind), self._between(self.span(kind), name.span), name=name)
+
+    _test_node = _test_pod = _scene_header
+
+    def _whole_scene(self, node: Tree[Token]) -> Line:
+        kind, (name, *said) = node.children[0], self._trees(node)
+        word = self._quotable(name)
+        attributes = tuple(self._attribute(each) for each in said)
+        return tree.Scene(str(kind), word, attributes, self._between(self.span(kind), word.span))
+
+    _whole_node = _whole_pod = _whole_scene
+
+    def _attributes(self, node: Tree[Token]) -> Line:
+        return Attributes(tuple(self._attribute(each) for each in self._trees(node)))
+
+    _test_node_line = _test_pod_line = _attributes
+
+    def _attribute(self, node: Tree[Token]) -> tree.Attribute:
+        span, texts, trees = self.span(node), self._words(node, "STRING"), self._trees(node)
+        match node.data:
+            case "placed":
+                return tree.Attribute(str(node.children[0]), None, self._text_of(texts[0]), span)
+            case "labelled":
+                key = self._text_of(texts[0])
+                return tree.Attribute("label", tree.Word(key.value, key.span), self._text_of(texts[1]), span)
+            case _:
+                kind = "delay" if node.data == "delayed" else "amount"
+                return tree.Attribute(kind, self._quotable(trees[0]), self._numbers(node)[0], span)
+
+    def _test_after(self, node: Tree[Token]) -> Line:
+        return tree.After(self._numbers(node)[0], self.span(node))
+
+    def _test_lose(self, node: Tree[Token]) -> Line:
+        return tree.Lose(self._quotable(self._trees(node)[0]), self.span(node))
+
+    def _test_expect(self, node: Tree[Token]) -> Line:
+        names = [self._quotable(each) for each in self._trees(node) if each.data == "name"]
+        because = next((self._name(each) for each in self._trees(node) if each.data == "because"), None)
+        return tree.Expect(names[0], names[1] if len(names) > 1 else None, because, self.span(node))
+
+    def _quotable(self, node: Tree[Token]) -> tree.Word:
+        """A name of the cluster's, which stands in quotes where it does not look like one of the language's."""
+        (token,) = (child for child in node.children if isinstance(child, Token))
+        if token.type != "STRING":
+            return tree.Word(str(token), self.span(token))
+        text = self._text_of(token)
+        return tree.Word(text.value, text.span)
+
+    def _between(self, first: Span, last: Span) -> Span:
+        return Span(self._file, first.line, first.column, last.end_line, last.end_column)

@@ -1,8 +1,8 @@
 """The catalogue of diagnostic codes. A code is never given to anything else, not even after it is gone.
 
 P0xx files · P1xx syntax · P2xx names · P3xx types and units · P4xx meaning (from P420 on: warnings) · P5xx reserves and
-heals · P9xx what the engine cannot carry out yet. Each has a page in ``grammar/codes/``, which ``berth lint --explain
-CODE`` prints; so has a code that is no longer reported, which says why.
+heals · P6xx tests · P9xx what the engine cannot carry out yet. Each has a page in ``grammar/codes/``, which
+``berth lint --explain CODE`` prints; so has a code that is no longer reported, which says why.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ CODES: dict[str, Code] = (
         P432="a heal that always holds",
         P433="a reserve within another one",
         P434="an improvement of what has no measure",
+        P435="a line of a test that changes nothing",
     )
     | _catalogue(
         Severity.ERROR,
@@ -107,13 +108,22 @@ CODES: dict[str, Code] = (
         P506="a rule that cannot be broken",
         P507="two heals of one event",
         P508="a name that no reserve can have",
-        P903="`test` cannot be carried out yet",
+        P601="two tests of one name",
+        P602="two nodes or pods of one name",
+        P603="a node or pod that the test has not made",
+        P604="no such rule or heal",
+        P605="a test that expects nothing",
+        P606="two values for one thing",
+        P607="a name that Kubernetes does not allow",
+        P608="a pod expected in two places at once",
+        P609="a heal as the reason for waiting",
     )
 )
 
 RETIRED: dict[str, str] = {
     "P901": "`reserve` cannot be carried out yet",
     "P902": "`heal` cannot be carried out yet",
+    "P903": "`test` cannot be carried out yet",
     "P904": "`prefer current` cannot be carried out yet",
 }
 """Codes that nothing is reported under any more, with the titles that they had. They are never given away again."""

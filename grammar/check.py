@@ -12,6 +12,8 @@ from grammar.conditions import Conditions
 from grammar.diagnostic import Diagnostic
 from grammar.healing import heal_errors
 from grammar.paths import HEADER, NODE_SET
+from grammar.policy_tests import Test
+from grammar.scenes import Tests
 from grammar.statements import Statements, counts_the_rule
 from grammar.symbols import Symbols
 
@@ -24,6 +26,7 @@ class _Checker:
         self._conditions = Conditions(self._report)
         self._statements = Statements(self._symbols, self._conditions, self._report)
         self._blocks = Blocks(self._symbols, self._conditions, self._report)
+        self._tests = Tests(self._symbols, self._conditions, self._report)
 
     def run(self, whole_files: bool) -> policy.CheckedPolicy | None:
         """The policy; None where there is an error."""
@@ -32,6 +35,7 @@ class _Checker:
         complete: list[policy.Rule] = []
         reserves: list[policy.Reserve] = []
         heals: list[policy.Heal] = []
+        tests: list[Test] = []
         for declaration in (each for file in self._files for each in file.declarations):
             match declaration:
                 case tree.NodeSet():
@@ -58,16 +62,22 @@ class _Checker:
                     heal = self._blocks.heal(declaration)
                     if heal is not None and declaration.whole and len(self.diagnostics) == before:
                         heals.append(heal)
-                case tree.Block():
-                    self._test(declaration)
+                case tree.Test():
+                    tests.append(self._tests.test(declaration))
         domains = tuple(self._symbols.checked_domains())
         for error in heal_errors(heals, complete):
             self._report(error)
         clean = whole_files and not self.diagnostics
         checked = policy.CheckedPolicy(
-            tuple(node_sets), domains, tuple(rules if clean else complete), tuple(reserves), tuple(heals)
+            tuple(node_sets),
+            domains,
+            tuple(rules if clean else complete),
+            tuple(reserves),
+            tuple(heals),
+            tuple(tests),
         )
         self.diagnostics += analyse(checked, self._symbols.used if clean else None)
+        self.diagnostics += self._tests.warnings
         return checked if clean else None
 
     def _report(self, diagnostic: Diagnostic) -> None:
@@ -85,19 +95,6 @@ class _Checker:
             condition = self._conditions.condition(node.condition, scope)
         statements = self._statements.body(node.body, node.name.text)
         return policy.Rule(node.name.text, condition, statements, node.span)
-
-    # ---- what waits for the engine
-
-    def _test(self, node: tree.Block) -> None:
-        self._report(
-            Diagnostic(
-                "P903",
-                "`test` cannot be carried out yet",
-                node.span,
-                "nothing would be tested",
-                "take the block out for now: a policy that asks for it does not take effect",
-            )
-        )
 
 
 def check(

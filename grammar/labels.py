@@ -39,7 +39,7 @@ def impossible_labels(checked: policy.CheckedPolicy) -> Iterator[Diagnostic]:
     """Warnings about every key and value in the policy that no label or annotation can have."""
     for domain in checked.domains:
         if domain.label is not None:
-            yield from _key(domain.label, domain.span, annotation=False)
+            yield from key_warning(domain.label, domain.span)
     for nodes in checked.node_sets:
         yield from _condition(nodes.condition)
     for rule in checked.rules:
@@ -59,7 +59,7 @@ def _body(body: tuple[policy.Statement, ...]) -> Iterator[Diagnostic]:
             case policy.Cardinality() if statement.of is not None:
                 yield from _condition(statement.of)
             case policy.ForEachLabel():
-                yield from _key(f"{statement.prefix}*{statement.suffix}", statement.span, annotation=False)
+                yield from key_warning(f"{statement.prefix}*{statement.suffix}", statement.span)
                 yield from _body(statement.body)
 
 
@@ -67,7 +67,7 @@ def _condition(condition: policy.Condition) -> Iterator[Diagnostic]:
     for atom in atoms(condition):
         match atom:
             case policy.Has():
-                yield from _key(atom.pattern, atom.span, atom.mapping == "annotations")
+                yield from key_warning(atom.pattern, atom.span, atom.mapping == "annotations")
             case policy.Compare(operator=Operator.EQ | Operator.NE):
                 yield from _fact(atom.left)
                 yield from _fact(atom.right)
@@ -80,10 +80,11 @@ def _condition(condition: policy.Condition) -> Iterator[Diagnostic]:
 
 def _fact(operand: policy.Operand) -> Iterator[Diagnostic]:
     if isinstance(operand, policy.FactRef) and operand.path in ("labels", "annotations"):
-        yield from _key(operand.key or "", operand.span, operand.path == "annotations")
+        yield from key_warning(operand.key or "", operand.span, operand.path == "annotations")
 
 
-def _key(pattern: str, span: Span, annotation: bool) -> Iterator[Diagnostic]:
+def key_warning(pattern: str, span: Span, annotation: bool = False) -> Iterator[Diagnostic]:
+    """A warning about a key that nothing can have, in which ``*`` stands for any run of characters."""
     if possible_key(pattern, annotation):
         return
     help_ = (
@@ -100,16 +101,17 @@ def _values(operand: policy.Operand, *values: policy.Operand) -> Iterator[Diagno
     if not isinstance(operand, policy.FactRef) or operand.path not in ("labels", "zone", "region"):
         return
     for value in values:
-        if isinstance(value, policy.Literal) and not possible_value(str(value.value)):
-            help_ = (
-                "a value is at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"
-            )
-            if "*" in str(value.value):
-                help_ = "values are compared as a whole: `*` stands for anything only in the key that `has` asks for"
-            yield Diagnostic(
-                "P428",
-                f"no label can have the value `{value.value}`",
-                value.span,
-                "Kubernetes does not allow it",
-                help_,
-            )
+        if isinstance(value, policy.Literal):
+            yield from value_warning(str(value.value), value.span)
+
+
+def value_warning(value: str, span: Span) -> Iterator[Diagnostic]:
+    """A warning about a value that no label can have."""
+    if possible_value(value):
+        return
+    help_ = "a value is at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"
+    if "*" in value:
+        help_ = "values are compared as a whole: `*` stands for anything only in the key that `has` asks for"
+    yield Diagnostic(
+        "P428", f"no label can have the value `{value}`", span, "Kubernetes does not allow it", help_
+    )

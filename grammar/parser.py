@@ -20,12 +20,12 @@ from lark.parsers.lalr_interactive_parser import InteractiveParser
 from lark.utils import TextSlice
 
 from grammar import tree
-from grammar.build import Builder, EscapeError, Header, Line
+from grammar.build import Attributes, Builder, EscapeError, Header, Line
 from grammar.diagnostic import Diagnostic, Note
 from grammar.lines import DECLARATIONS, STATEMENTS, LogicalLine, logical_lines
 from grammar.span import Span
 from grammar.suggest import nearest
-from grammar.syntax_errors import Trouble, explain
+from grammar.syntax_errors import STARTERS, Trouble, explain
 
 STARTS = {
     "file": "declaration",
@@ -49,6 +49,7 @@ _INNER_OPENERS = {
 }
 _FIRST_WORD = re.compile(r"\s*([A-Za-z_][\w-]*)?")
 _DECLARED = re.compile(r"\s*(?:nodes|domain|rule|reserve|heal)[ \t]+([A-Za-z_](?:[\w-]*\w)?)")
+_MADE = re.compile(r'\s*[\w-]+[ \t]+(?:"([^"\\\n]+)"|([A-Za-z_](?:[\w-]*\w)?))')
 _COMMENT = re.compile(r'((?:"(?:[^"\\\n]|\\.)*"|[^"#])*)(?:#.*)?', re.DOTALL)
 
 
@@ -87,6 +88,8 @@ class _Frame:
     header: Header
     statements: list[tree.Statement] = field(default_factory=list)
     lines: list[tree.BlockLine] = field(default_factory=list)
+    steps: list[tree.TestStep] = field(default_factory=list)
+    attributes: list[tree.Attribute] = field(default_factory=list)
     whole: bool = True
     orphan: bool = False
 
@@ -132,6 +135,12 @@ class _FileParser:
                     self._not_closed(frame.header, f"`{word}` begins here before it", self._first_span(line))
                 self._close()
             block = "file"
+        if block in ("node", "pod") and word in STARTERS["test"]:
+            if not self._frames[-1].orphan:
+                label = f"`{word}` begins here before it"
+                self._not_closed(self._frames[-1].header, label, self._first_span(line))
+            self._close()
+            block = "test"
         if block == "unknown":
             self._skip(line, code)
             return False
@@ -239,6 +248,10 @@ class _FileParser:
             self._declarations.append(line)
         elif isinstance(line, tree.BlockLine):
             self._frames[-1].lines.append(line)
+        elif isinstance(line, tree.TestStep):
+            self._frames[-1].steps.append(line)
+        elif isinstance(line, Attributes):
+            self._frames[-1].attributes += line.said
         else:
             assert not isinstance(line, Header | tree.NodeSet | tree.Domain)
             self._frames[-1].statements.append(line)
@@ -258,7 +271,12 @@ class _FileParser:
                 outer = self._frames[-1]
                 outer.statements.append(tree.ForEach(header.pattern, header.limit, body, header.span))
                 outer.whole = outer.whole and whole
-            case "reserve" | "heal" | "test":
+            case "node" | "pod" if header.name is not None:
+                said = tuple(frame.attributes)
+                self._frames[-1].steps.append(tree.Scene(header.kind, header.name, said, header.span))
+            case "test":
+                self._declarations.append(tree.Test(header.title, tuple(frame.steps), whole, header.span))
+            case "reserve" | "heal":
                 self._declarations.append(
                     tree.Block(
                         header.kind,
@@ -331,23 +349,36 @@ class _FileParser:
         openers = _OPENERS if block == "file" else _INNER_OPENERS.get(block, {})
         inside = _braces(code)
         alone = following is not None and self._code(following).strip() == "{"
-        if inside < 0 and self._frames:
+        kind = openers.get(nearest(word, openers) or word, "for each" if block == "rule" else "unknown")
+        name = self._made(line) if kind in ("node", "pod") else None
+        if inside < 0 and self._frames and name is None:
             self._close()
             return False
         opens = inside > 0 or alone
+        if opens and name is not None and following is not None:
+            # All of it stands on the line, but for its `}`.
+            opens = alone or self._first_word(following) not in STARTERS["test"]
         if not opens and "{" not in code and word in openers and following is not None:
             # Without any brace, deeper lines below are taken for the block.
             deeper = self._indentation(following) > self._indentation(line)
             opens = deeper and self._first_word(following) not in DECLARATIONS
         if not opens:
+            if name is not None:
+                self._frames[-1].steps.append(tree.Scene(kind, name, (), self._first_span(line)))
             return False
-        kind = openers.get(nearest(word, openers) or word, "for each" if block == "rule" else "unknown")
-        name: tree.Word | None = None
         if declared and kind in ("rule", "reserve", "heal"):
             name = tree.Word(declared[1], self._span(declared.start(1), declared.end(1)))
         header = Header(kind, self._first_span(line), False, name)
         self._frames.append(_Frame(header, whole=False, orphan=inside <= 0 and not alone))
         return alone and inside <= 0
+
+    def _made(self, line: LogicalLine) -> tree.Word | None:
+        """The name that stands behind the first word."""
+        match = _MADE.match(self.text, line.start, line.end)
+        if match is None:
+            return None
+        group = 1 if match[1] else 2
+        return tree.Word(match[group], self._span(match.start(group), match.end(group)))
 
     def _skip(self, line: LogicalLine, code: str) -> None:
         """Within a block that nobody could name, only the braces count."""

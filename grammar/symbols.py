@@ -8,7 +8,7 @@ from grammar import policy, tree
 from grammar.diagnostic import Diagnostic, Note
 from grammar.suggest import did_you_mean, nearest
 
-_KINDS: dict[type[tree.Declaration], str] = {
+_KINDS: dict[type[tree.Named], str] = {
     tree.NodeSet: "set of nodes",
     tree.Domain: "domain",
     tree.Rule: "rule",
@@ -28,6 +28,8 @@ class Symbols:
         self._declared_domains: dict[str, policy.Domain] = {}
         self.used: set[str] = set()
         for declaration in (each for file in files for each in file.declarations):
+            if isinstance(declaration, tree.Test):
+                continue
             if declaration.name is not None and declaration.name.text:
                 self._declare(declaration, declaration.name)
         for declaration in (each for file in files for each in file.declarations):
@@ -35,7 +37,7 @@ class Symbols:
                 name = declaration.name.text
                 self._domains.setdefault(name, policy.Domain(name, "", declaration.name.span))
 
-    def _declare(self, declaration: tree.Declaration, name: tree.Word) -> None:
+    def _declare(self, declaration: tree.Named, name: tree.Word) -> None:
         kind = declaration.kind if isinstance(declaration, tree.Block) else _KINDS[type(declaration)]
         if name.text in _BUILTIN:
             self._report(
@@ -80,6 +82,12 @@ class Symbols:
         """Whether there is a rule of that name; if not, it is reported."""
         return self._known(word, "rule", "P204", "no rule is declared")
 
+    def reason(self, word: tree.Word) -> str | None:
+        """``rule`` or ``heal``, or ``""`` where nobody knows which; None, and a report, for anything else."""
+        if self._known(word, "rule or heal", "P604", "no rule and no heal is declared"):
+            return self._kinds.get(word.text, "")
+        return None
+
     def domain(self, word: tree.Word) -> policy.Domain | None:
         """The domain of that name; None, and a report, where there is none."""
         if word.text in _BUILTIN:
@@ -91,7 +99,8 @@ class Symbols:
     def _known(self, word: tree.Word, kind: str, code: str, none: str) -> bool:
         self.used.add(word.text)
         found = self._kinds.get(word.text)
-        if found == kind or word.text in self._broken:
+        kinds = kind.split(" or ")
+        if found in kinds or word.text in self._broken:
             return True
         if found is not None:
             self._report(
@@ -105,14 +114,14 @@ class Symbols:
                 )
             )
             return False
-        names = [name for name, known in self._kinds.items() if known == kind]
+        names = [name for name, known in self._kinds.items() if known in kinds]
         names += self._broken - self._kinds.keys()
         if kind == "domain":
             names += _BUILTIN
         article = (
             "the sets are"
             if kind == "set of nodes"
-            else f"the {kind}s are"
+            else f"the {' and '.join(f'{one}s' for one in kinds)} are"
             if len(names) > 1
             else f"the only {kind} is"
         )

@@ -267,7 +267,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class BlockLine:
-    """A line of a reserve, heal or test, or the event in a heal's header. ``kind`` is the grammar's name for it."""
+    """A line of a reserve or heal, or the event in a heal's header. ``kind`` is the grammar's name for it."""
 
     kind: str
     numbers: tuple[Number, ...]
@@ -277,10 +277,9 @@ class BlockLine:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A ``reserve``, ``heal`` or ``test`` (its ``kind``). ``span`` is that of the header.
+    """A ``reserve`` or ``heal`` (its ``kind``). ``span`` is that of the header.
 
-    ``name`` is None for a test, and where the header did not parse; ``event`` is that of a heal. ``whole`` is as in
-    `Rule`.
+    ``name`` is None where the header did not parse; ``event`` is that of a heal. ``whole`` is as in `Rule`.
     """
 
     kind: str
@@ -292,7 +291,73 @@ class Block:
     span: Span = field(compare=False)
 
 
-Declaration = NodeSet | Domain | Rule | Block
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What a test says of a node or pod.
+
+    ``kind`` is ``zone``, ``region`` or ``namespace``, which have no ``key``; or ``label``, ``delay`` or ``amount``,
+    whose ``key`` is that of the label, what the delay is to, or the resource.
+    """
+
+    kind: str
+    key: Word | None
+    value: Text | Number
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A node or pod (its ``kind``) that a test makes. ``span`` is that of ``kind`` and name."""
+
+    kind: str
+    name: Word
+    attributes: tuple[Attribute, ...]
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """``after D``."""
+
+    duration: Number
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """``lose node NAME``."""
+
+    node: Word
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """``expect POD on NODE`` or, with ``node`` None, ``expect POD pending``."""
+
+    pod: Word
+    node: Word | None
+    because: Word | None
+    span: Span = field(compare=False)
+
+
+TestStep = Scene | After | Lose | Expect
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """``test "TEXT" { … }``. ``text`` is None where the header did not parse; ``whole`` is as in `Rule`."""
+
+    __test__ = False  # for pytest, which takes it for one of its own
+
+    text: Text | None
+    steps: tuple[TestStep, ...]
+    whole: bool
+    span: Span = field(compare=False)
+
+
+Named = NodeSet | Domain | Rule | Block
+Declaration = Named | Test
 
 
 @dataclass(frozen=True, slots=True)
