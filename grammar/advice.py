@@ -27,8 +27,30 @@ _FORMS = {
     ("heal", "HOLD"): "`hold when 55% of zone is lost`",
     ("heal", "RECREATE"): "`recreate bare pods`",
     ("heal", "FORCE"): "`force stateful pods`",
+    ("test", "AFTER"): "`after 30s`",
+    ("test", "LOSE"): "`lose node NAME`",
+    (
+        "test",
+        "EXPECT",
+    ): "`expect POD on NODE`, or `expect POD pending`, with or without `because RULE` at its end",
 }
-"""The lines of reserves and heals, of which each has one form, by block and first word."""
+"""The lines of reserves, heals and tests, of which each has one form, by block and first word."""
+_ATTRIBUTES = {
+    "ZONE": '`zone "a"`',
+    "REGION": '`region "north"`',
+    "LABEL": '`label "KEY" "VALUE"`',
+    "DELAY": "`delay to NAME 40ms`",
+    "CPU": "`cpu 4000m`",
+    "MEMORY": "`memory 4Gi`",
+    "EPHEMERAL_STORAGE": "`ephemeral-storage 20Gi`",
+    "NAMESPACE": '`namespace "shop"`',
+    "REQUESTS": "`requests memory 1Gi`",
+}
+"""What is said of the nodes and pods of tests, by first word."""
+_SCENES = {
+    "NODE": 'a node is `node NAME { zone "a"  label "KEY" "VALUE"  delay to NAME 40ms  memory 4Gi }`',
+    "POD": 'a pod is `pod NAME { namespace "shop"  label "KEY" "VALUE"  requests memory 1Gi }`',
+}
 _EVENTS = "`node lost`, `node draining`, `broken RULE` or `pod unschedulable`"
 
 
@@ -60,7 +82,9 @@ class Stop:
 def advise(stop: Stop) -> str:
     """The remedy; empty where there is none to give."""
     advisers: tuple[Callable[[Stop], str], ...] = (
+        _extended,
         _words,
+        _scenes,
         _forms,
         _operands,
         _conditions,
@@ -78,7 +102,18 @@ def listing(first: str) -> str:
         return "write `then` between the sets"
     if first in _COUNTING:
         return "write a statement for each domain"
+    if first == "EXPECT":
+        return "write an `expect` for each pod"
+    if first in _SCENES or first in _ATTRIBUTES:
+        return "take the `,` out: a space is enough"
     return "take the `,` out; conditions are joined by `and`, statements by their lines"
+
+
+def _extended(stop: Stop) -> str:
+    """A resource that has no word of its own, but looks like one that has."""
+    if "EPHEMERAL_STORAGE" in stop.accepts and "gpu" in stop.token.lower():
+        return 'an extended resource stands in quotes, by its full name: `"nvidia.com/gpu" 2`'
+    return ""
 
 
 def _words(stop: Stop) -> str:
@@ -97,6 +132,23 @@ def _words(stop: Stop) -> str:
     if token.type == "STRING" and accepts == {"NAME"}:
         return "a name has no quotes here"
     return ""
+
+
+def _scenes(stop: Stop) -> str:
+    """Nodes and pods of tests, whether they stand on one line or on several."""
+    if stop.block not in ("node", "pod") and (stop.block != "test" or stop.first not in _SCENES):
+        return ""
+    named = len(stop.before) > 1 and stop.before[-2].type in ("NODE", "POD", "TO")
+    if stop.accepts == {"NAME", "STRING"} and stop.token.type == "NUMBER":
+        return "a name that begins with a digit stands in quotes"
+    if named and stop.last.type == "NAME" and stop.token.type == "DOT":
+        return "a name with dots stands in quotes"
+    form = next((_ATTRIBUTES[token.type] for token in reversed(stop.before) if token.type in _ATTRIBUTES), "")
+    if form and not stop.accepts & {"LABEL", "RBRACE"}:
+        return f"write {form}"
+    if stop.ends and "RBRACE" in stop.accepts:
+        return "write a `}` at its end"
+    return _SCENES["POD" if stop.block == "pod" or stop.first == "POD" else "NODE"]
 
 
 def _forms(stop: Stop) -> str:

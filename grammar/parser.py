@@ -114,7 +114,7 @@ class _FileParser:
             skip = self._line(line, following)
         for frame in reversed(self._frames):
             if not frame.orphan:
-                self._not_closed(frame.header, "the file ends before it")
+                self._not_closed(frame, "the file ends before it")
         while self._frames:
             self._close()
         return tree.File(self.name, tuple(self._declarations), frozenset(self._broken_names))
@@ -132,13 +132,12 @@ class _FileParser:
         if self._frames and word in DECLARATIONS:
             for frame in reversed(self._frames):
                 if not frame.orphan:
-                    self._not_closed(frame.header, f"`{word}` begins here before it", self._first_span(line))
+                    self._not_closed(frame, f"`{word}` begins here before it", self._first_span(line))
                 self._close()
             block = "file"
         if block in ("node", "pod") and word in STARTERS["test"]:
             if not self._frames[-1].orphan:
-                label = f"`{word}` begins here before it"
-                self._not_closed(self._frames[-1].header, label, self._first_span(line))
+                self._not_closed(self._frames[-1], f"`{word}` begins here before it", self._first_span(line))
             self._close()
             block = "test"
         if block == "unknown":
@@ -318,7 +317,8 @@ class _FileParser:
             header = Header(kind, closed.span, parsed=False)
             self._frames.append(_Frame(header, whole=False, orphan=True))
 
-    def _not_closed(self, header: Header, label: str, at: Span | None = None) -> None:
+    def _not_closed(self, frame: _Frame, label: str, at: Span | None = None) -> None:
+        header, frame.whole = frame.header, False
         related = () if at is None else (Note(at, label),)
         what = f"the `{header.kind}` block" if header.name is None else f"{header.kind} `{header.name.text}`"
         self.diagnostics.append(

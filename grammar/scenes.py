@@ -232,7 +232,7 @@ class Tests:
             if before != each.span:
                 self._error(
                     "P606",
-                    f"{node.kind} `{name.text}` has {_thing(kind, key)} already",
+                    f"{_thing(kind, key)} of {node.kind} `{name.text}` is given twice",
                     each.span,
                     "the second time",
                     "keep one of them",
@@ -324,10 +324,10 @@ class Tests:
 def _thing(kind: str, key: str) -> str:
     match kind:
         case "namespace":
-            return "a namespace"
+            return "the namespace"
         case "amount":
-            return f"its {key}" if key in RESOURCES else f"its `{key}`"
+            return f"the {key}" if key in RESOURCES else f"the `{key}`"
         case "delay":
-            return f"a delay to `{key}`"
+            return f"the delay to `{key}`"
         case _:
             return f"the label `{key}`"

@@ -56,6 +56,7 @@ _REFERRING = {
     "WAIVING": "a rule's name",
     "COMMA": "a rule's name",
     "BROKEN": "a rule's name",
+    "BECAUSE": "the name of a rule or heal",
     "OVER": "a domain (`node`, `zone`, …)",
     "PER": "a domain (`node`, `zone`, …)",
     "NUMBER": "a domain (`node`, `zone`, …)",
@@ -64,6 +65,15 @@ _REFERRING = {
     "DOT": "the name of a fact",
     "LPAR": "a name",
 }
+_TESTING = frozenset(("test", "node", "pod"))
+_OF_A_TEST = {
+    "NODE": "a node's name",
+    "POD": "a pod's name",
+    "EXPECT": "the name of a pod of the test",
+    "ON": "the name of a node of the test",
+    "TO": "the name of what the delay is to",
+}
+"""Names that a policy does not declare, so that they may be words of the language, and may stand in quotes."""
 _BEFORE_OPERANDS = frozenset(
     ("REQUIRE", "FORBID", "PREFER", "AVOID", "LOW", "HIGH", "WHERE", "ASSIGN", "AND", "OR", "NOT")
 ) | frozenset(("EQ", "NE", "LE", "GE", "LT", "GT"))
@@ -78,6 +88,9 @@ _NUMBERS = {
     "LEAST": "a number",
     "LE": "a number",
     "GE": "a number",
+    "CPU": "an amount such as `500m`",
+    "MEMORY": "an amount such as `4Gi`",
+    "EPHEMERAL_STORAGE": "an amount such as `4Gi`",
 }
 _LITERAL = frozenset({"STRING", "NUMBER", "TRUE", "FALSE"})
 _OPERAND = _LITERAL | {"NODE", "POD", "NAME"}
@@ -156,7 +169,7 @@ def explain(
     """
     if trouble.reserved and trouble.token is not None:
         return _reserved(before, trouble, trouble.token)
-    idiom = _idiom(text, line_end, accepts, before, trouble)
+    idiom = _idiom(text, line_end, block, accepts, before, trouble)
     if idiom is not None:
         return idiom
     if not before:
@@ -191,7 +204,7 @@ def _reserved(before: list[Token], trouble: Trouble, token: Token) -> Finding:
 
 
 def _idiom(
-    text: str, line_end: int, accepts: set[str], before: list[Token], trouble: Trouble
+    text: str, line_end: int, block: str, accepts: set[str], before: list[Token], trouble: Trouble
 ) -> Finding | None:
     """A habit from another language, where it is one."""
     start = trouble.start
@@ -227,6 +240,15 @@ def _idiom(
                 "",
                 "write `{`, and a `}` at its end",
             )
+        if symbol in ("=", ":") and block in _TESTING and "LBRACE" not in accepts:
+            return Finding(
+                "P109",
+                f"there is no `{symbol}` in a test",
+                start,
+                run.end(),
+                "",
+                "take it out: a space is enough",
+            )
         if symbol == "," and before:
             return Finding("P109", "nothing is listed here", start, start + 1, "", listing(before[0].type))
         if symbol[0] == "=" and "EQ" not in accepts:
@@ -254,7 +276,7 @@ def _idiom(
             f"write `{value}`",
         )
     known = WORDS.get(word[0])
-    if known is not None:
+    if known is not None and block not in _TESTING:
         message, help_ = known
         return Finding("P109", message, trouble.start, word.end(), "", help_)
     return None
@@ -381,8 +403,8 @@ def _expected(accepts: set[str], before: list[Token]) -> str:
     elif "OR" in left:
         left.discard("OR_UNMEASURED")
     if "NAME" in left:
-        names = _DECLARING.get(previous) or _REFERRING.get(previous) or "a name"
-        take({"NAME", "STRING"} if previous in ("DOT", "LPAR") else {"NAME"}, names)
+        names = _DECLARING.get(previous) or _REFERRING.get(previous) or _OF_A_TEST.get(previous) or "a name"
+        take({"NAME", "STRING"} if previous in ("DOT", "LPAR", *_OF_A_TEST) else {"NAME"}, names)
     if "NUMBER" in left:
         take({"NUMBER"}, _NUMBERS.get(previous, "a number"))
     if "STRING" in left:

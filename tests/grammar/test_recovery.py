@@ -169,8 +169,92 @@ test "t" {
 }
 """,
         [
-            ("P205", 2), ("P302", 4), ("P505", 5), ("P302", 5), ("P903", 7), ("P101", 8), ("P108", 11), ("P101", 13),
+            ("P205", 2), ("P302", 4), ("P505", 5), ("P302", 5), ("P101", 8), ("P108", 11), ("P101", 13),
         ],
+    ),
+    "a node of a test whose brace is missing, and what follows": (
+        """test "t" {
+  node e1 {
+    zone "a"
+  pod p { }
+  expect p on e9
+}
+""",
+        [("P105", 2), ("P603", 5)],
+    ),
+    "nodes and pods of a test on one line without a brace": (
+        """test "t" {
+  node e1 { zone "a"
+  node e2 zone "a" }
+  pod p { label "a" "b"
+  expect p on e2
+  after 1s
+  expect q on e1
+}
+rule b for all pods {
+  require node.redy
+}
+""",
+        [("P101", 2), ("P101", 3), ("P101", 4), ("P603", 7), ("P203", 10)],
+    ),
+    "a node of a test without a brace": (
+        """test "t" {
+  node e1
+    zone "a"
+    delay to e2 5
+  }
+  pod p
+  {
+    requests memory 5
+  }
+  expect p on e1
+}
+""",
+        [("P101", 2), ("P302", 4), ("P101", 6), ("P302", 8)],
+    ),
+    "a misspelt word makes the node all the same": (
+        """test "t" {
+  nod e1 { zone "a" }
+  podd "p.x" {
+    label "a" "b"
+    labl "b" "c"
+    requests memory 5
+  }
+  expect "p.x" on e1
+}
+""",
+        [("P108", 2), ("P108", 3), ("P108", 5), ("P302", 6)],
+    ),
+    "what is in a test whose header did not parse": (
+        """test a pod is near {
+  node e1 { zone "a" }
+  pod p { }
+  expect p on e2
+}
+""",
+        [("P101", 1), ("P603", 4)],
+    ),
+    "tests that are not closed": (
+        """test "t" {
+  node e1 { zone "a" }
+  pod p {
+rule b for all pods {
+  require node.redy
+}
+test "u" {
+  pod p { }
+  expect p on e1
+""",
+        [("P105", 1), ("P105", 3), ("P203", 5), ("P105", 7), ("P603", 9)],
+    ),
+    "nothing is concluded from a test with a line that did not parse": (
+        """test "t" {
+  pod p { }
+  expekt p pending
+  after 30s
+}
+""",
+        [("P108", 3)],
     ),
 }  # fmt: skip
 
