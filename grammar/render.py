@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from grammar.catalogue import Severity
-from grammar.diagnostic import Diagnostic
+from grammar.diagnostic import Diagnostic, Note
 from grammar.span import Span
 
 FORMAT_VERSION = 1
@@ -59,29 +59,71 @@ def text(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], colour: 
 
 def _one(diagnostic: Diagnostic, lines: Mapping[str, list[str]], paint: _Paint) -> str:
     error = diagnostic.severity is Severity.ERROR
-    colour = _RED if error else _YELLOW
-    places = [diagnostic.span, *(note.span for note in diagnostic.related)]
+    return _finding(
+        (f"{diagnostic.severity.value}[{diagnostic.code}]", diagnostic.message),
+        _RED if error else _YELLOW,
+        Note(diagnostic.span, diagnostic.label),
+        diagnostic.related,
+        [("help", diagnostic.help)] if diagnostic.help else [],
+        lines,
+        paint,
+    )
+
+
+def finding(
+    word: str,
+    message: str,
+    place: Note,
+    remarks: Sequence[tuple[str, str]],
+    sources: Mapping[str, str],
+    colour: bool = False,
+) -> str:
+    """What was found by other means than by checking, in the form of an error.
+
+    Args:
+        word: What it is, which stands first: ``failed``.
+        message: What is wrong, terse and in lower case.
+        place: Where, and what is said right there.
+        remarks: What is said below, each with its title; may have several lines.
+        sources: As for `text`.
+        colour: Whether to use ANSI colours.
+    """
+    lines = {name: source.split("\n") for name, source in sources.items()}
+    return _finding((word, message), _RED, place, (), remarks, lines, _Paint(colour))
+
+
+def _finding(
+    head: tuple[str, str],
+    colour: str,
+    place: Note,
+    related: Sequence[Note],
+    remarks: Sequence[tuple[str, str]],
+    lines: Mapping[str, list[str]],
+    paint: _Paint,
+) -> str:
+    places = [place.span, *(note.span for note in related)]
     width = max((len(str(span.line)) for span in places if span.line), default=1)
     gutter = " " * width
-    head = f"{diagnostic.severity.value}[{diagnostic.code}]"
-    out = [f"{paint(head, colour)}{paint(f': {diagnostic.message}', _BOLD)}"]
+    out = [f"{paint(head[0], colour)}{paint(f': {head[1]}', _BOLD)}"]
     arrow, bar = paint("-->", _BLUE), paint("|", _BLUE)
-    if not diagnostic.span.line:
-        out.append(f"{gutter}{arrow} {diagnostic.span.file}")
+    if not place.span.line:
+        out.append(f"{gutter}{arrow} {place.span.file}")
     else:
-        out.append(f"{gutter}{arrow} {_place(diagnostic.span)}")
+        out.append(f"{gutter}{arrow} {_place(place.span)}")
         out.append(f"{gutter} {bar}")
-        marks = [_Mark(diagnostic.span, diagnostic.label, "^", colour)]
-        marks += [_Mark(note.span, note.message, "-", _BLUE) for note in diagnostic.related]
+        marks = [_Mark(place.span, place.message, "^", colour)]
+        marks += [_Mark(note.span, note.message, "-", _BLUE) for note in related]
         for file in dict.fromkeys(mark.span.file for mark in marks):
             here = sorted((mark for mark in marks if mark.span.file == file), key=lambda mark: mark.span)
-            if file != diagnostic.span.file:
+            if file != place.span.file:
                 out.append(f"{gutter}{paint(':::', _BLUE)} {_place(here[0].span)}")
             out += _snippet(here, lines.get(file, []), width, paint)
-    if diagnostic.help:
-        if diagnostic.span.line:
-            out.append(f"{gutter} {bar}")
-        out.append(f"{gutter} {paint('=', _BLUE)} {paint('help', _BOLD)}: {diagnostic.help}")
+    if remarks and place.span.line:
+        out.append(f"{gutter} {bar}")
+    for title, said in remarks:
+        first, *others = said.split("\n")
+        out.append(f"{gutter} {paint('=', _BLUE)} {paint(title, _BOLD)}: {first}")
+        out += [f"{gutter}   {' ' * len(title)}  {line}" for line in others]
     return "\n".join(out) + "\n"
 
 

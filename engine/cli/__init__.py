@@ -14,6 +14,7 @@ from engine.cli.command import Group
 
 _COMMANDS: Final = {
     "lint": "check policies before they are mounted",
+    "test": "run the tests that stand in policies",
     "simulate": "place pods on a simulated cluster, with reasons",
     "explain": "why a pod is where it is, or nowhere, node by node",
     "delays": "what is known of round trips: from where, how old, how sure",

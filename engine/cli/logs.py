@@ -60,12 +60,16 @@ def set_up(settings: LogChoice) -> None:
 class _Notes(logging.Handler):
     """Takes warnings as sentences, each once."""
 
-    def __init__(self, notes: list[str]) -> None:
+    def __init__(self, notes: list[str], faults: list[BaseException] | None) -> None:
         super().__init__(logging.WARNING)
         self._notes = notes
+        self._faults = faults
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and logging.lastResort is not None:
+        if record.exc_info and self._faults is not None:
+            if record.exc_info[1] is not None:
+                self._faults.append(record.exc_info[1])
+        elif record.exc_info and logging.lastResort is not None:
             logging.lastResort.handle(record)  # a fault of ours: where it was is worth more than a short note
         told_by_event = hasattr(record, "heal") and not hasattr(record, "pod")
         note = record.getMessage()
@@ -74,12 +78,16 @@ class _Notes(logging.Handler):
 
 
 @contextmanager
-def as_notes(notes: list[str]) -> Iterator[None]:
+def as_notes(notes: list[str], faults: list[BaseException] | None = None) -> Iterator[None]:
     """Have what the engine warns of taken down, where nothing set up a log: a simulation tells of it at its end.
 
     That nodes are held is left out, for events tell of it.
+
+    Args:
+        notes: Takes the sentences.
+        faults: Takes errors of ours that were survived; without it they are printed in full at once.
     """
-    handler = _Notes(notes)
+    handler = _Notes(notes, faults)
     engine = logging.getLogger("engine")
     engine.addHandler(handler)
     try:

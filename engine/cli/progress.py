@@ -91,13 +91,16 @@ class Doing:
     Args:
         console: Where.
         monotonic: Seconds of real time.
+        patience: Whether nothing is shown in the first second.
     """
 
-    def __init__(self, console: Console, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console, monotonic: Callable[[], float] = time.monotonic, patience: bool = False
+    ) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._shown = console.is_terminal and not console.is_dumb_terminal
         self._monotonic = monotonic
-        self._due = -math.inf
+        self._due = monotonic() + _PATIENCE if patience else -math.inf
 
     def doing(self, what: str, long: bool = False) -> None:
         """Say it, unless something was said just now.
@@ -126,9 +129,27 @@ class Doing:
         self._live.stop()
 
 
-def work() -> Doing:
-    """What fits standard error."""
-    return Doing(Console(stderr=True, force_terminal=sys.stderr.isatty(), highlight=False))
+class Testing:
+    """Tells of a simulation as a part of what is done (a `Progress`).
+
+    Args:
+        doing: The line.
+        what: Which part.
+    """
+
+    def __init__(self, doing: Doing, what: str) -> None:
+        self._doing = doing
+        self._what = what
+
+    def decided(self, seconds: float, placed: bool) -> None:  # noqa: ARG002  (the protocol's)
+        """Say how far it is."""
+        self._doing.doing(f"{self._what}: {clock_time(seconds)} of virtual time")
+
+
+def work(patience: bool = False) -> Doing:
+    """What fits standard error; with ``patience`` not in the first second."""
+    console = Console(stderr=True, force_terminal=sys.stderr.isatty(), highlight=False)
+    return Doing(console, patience=patience)
 
 
 def progress() -> Line | Silence:

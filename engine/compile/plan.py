@@ -196,6 +196,7 @@ class BoundPlan:
         demand = self._demand(subject)
         trouble: str | None = demand.trouble or None if demand is not None else None
         trouble_depends = Depends(0) if trouble is None else Depends.VOLUMES
+        troubled_by: str | None = None
         devices = self._device_demand(subject)
         if devices is not None and devices.trouble and trouble is None:
             trouble, trouble_depends = devices.trouble, Depends.DEVICES
@@ -210,7 +211,8 @@ class BoundPlan:
                     else:
                         self._add(rule, statement, within, parts)
             except LabelError as error:
-                trouble = trouble or f"{error} ({Citation(rule.name, error.span)})"
+                if trouble is None:
+                    trouble, troubled_by = f"{error} ({Citation(rule.name, error.span)})", rule.name
         for _, fallback in tries:
             for step in fallback.steps:
                 delays = delays_of(self.plan.policy.node_set(step.nodes).condition)
@@ -235,6 +237,7 @@ class BoundPlan:
             origins=_unique(parts.origins),
             needed=_unique(parts.needed),
             trouble=trouble,
+            troubled_by=troubled_by,
             trouble_depends=trouble_depends,
             rules=tuple(rules),
         )

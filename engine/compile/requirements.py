@@ -42,6 +42,7 @@ class Requirements:
         origins: What delays are measured from, in filters and scores.
         needed: Those of them without which a requirement means nothing: while one is missing, the pod waits.
         trouble: Why the pod cannot be placed whatever the nodes are, None where it can.
+        troubled_by: The rule that is the trouble, None where it is none.
         trouble_depends: Which changes could end the trouble, beside those of the pod or the policies.
         rules: The rules that select the pod, by name and place.
     """
@@ -54,5 +55,6 @@ class Requirements:
     origins: tuple[Origin, ...] = ()
     needed: tuple[Origin, ...] = ()
     trouble: str | None = None
+    troubled_by: str | None = None
     trouble_depends: Depends = _NOTHING
     rules: tuple[str, ...] = ()
