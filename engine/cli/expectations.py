@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from engine.cli.aftermath import Moved
 from engine.cli.clock_times import clock_time
 from engine.cli.scene import Standing
+from engine.cluster.simulated import Options
 from engine.durations import text as duration
 from engine.placement.explanation import Explanation, NodeVerdict, StageState
 from engine.placement.part import Part, Role
@@ -64,23 +65,25 @@ def judge(
     told = tuple(_parts(standing, policy))
     if not standing.there:
         wrong = f"{pod} is not {_place(expect.node)}"
-        why = ("it was deleted, and its successor is not there yet",)
-        return Verdict(expect, time, standing, told, wrong, f"found: {pod} is gone", why)
+        gone = "it was deleted, and its successor is not there yet"
+        return Verdict(expect, time, standing, told, wrong, f"found: {pod} is gone", (gone,))
     now = f"{pod} is {_place(standing.node)}{_since(standing)}"
     if standing.node != expect.node:
-        wrong = f"{pod} is not {_place(expect.node)}"
+        wrong, help_ = f"{pod} is not {_place(expect.node)}", ""
+        why: Iterable[str]
         if standing.node is None:
-            why, help_ = tuple(_why_pending(standing, expect.node, nodes)), _help_pending(standing, time)
+            why, help_ = _why_pending(standing, expect.node, nodes), _help_pending(standing)
         elif expect.node is None:
-            why, help_ = (*_why_there(standing), *_why_not_pending(expect.because, standing, policy)), ""
+            why = (*_why_there(standing), *_why_not_pending(expect.because, standing, policy))
         else:
-            why, help_ = (*_why_there(standing), *_why_not_on(expect.node, standing, policy)), ""
+            why = (*_why_there(standing), *_why_not_on(expect.node, standing, policy))
+        why = (*why, *_why_it_stays(standing))
         return Verdict(expect, time, standing, told, wrong, f"found: {now}", why, help_)
     if expect.because is None or _had_part(expect.because, standing):
         return Verdict(expect, time, standing, told)
     wrong = f"{pod} is {_place(standing.node)}, but not because of {expect.because}"
-    why = (*_why_no_part(expect.because, standing, policy), *_others(told, standing))
-    return Verdict(expect, time, standing, told, wrong, f"found: {now}", why)
+    because = (*_why_no_part(expect.because, standing, policy), *_others(told, standing))
+    return Verdict(expect, time, standing, told, wrong, f"found: {now}", because)
 
 
 def _place(node: str | None) -> str:
@@ -173,6 +176,19 @@ def _why_there(standing: Standing) -> Iterator[str]:
         yield f"it fell back to {explanation.decision.opened}"
 
 
+def _why_it_stays(standing: Standing) -> Iterator[str]:
+    """Why no heal has moved it."""
+    if standing.silent_since is not None:
+        lost = clock_time(standing.silent_since)
+        grace = duration(Options().node_grace)
+        yield (
+            f"{standing.node} fell silent at {lost}; such a node counts as lost after {grace}, "
+            "and what a heal waits for begins then"
+        )
+    for stay in standing.stays:
+        yield f"{_heal(stay.heal)}: {stay.why}"
+
+
 def _why_not_pending(because: str | None, standing: Standing, policy: CheckedPolicy) -> Iterator[str]:
     yield f"nothing refuses it on {standing.node}"
     explanation = standing.explanation
@@ -256,7 +272,7 @@ def _refused(verdict: NodeVerdict) -> Iterator[str]:
         yield f"{verdict.name}: {refusal.source}: {refusal.reason}{f' ({values})' if values else ''}"
 
 
-def _help_pending(standing: Standing, time: float) -> str:
+def _help_pending(standing: Standing) -> str:
     """What would have to be waited for."""
     explanation = standing.explanation
     if explanation is None or standing.trouble:

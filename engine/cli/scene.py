@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from engine.cli.aftermath import Chronicle, Moved
@@ -14,6 +14,7 @@ from engine.cluster.simulated import Options, SimulatedCluster
 from engine.cluster.simulated.controllers.base import active
 from engine.compile import Plan
 from engine.delay import DelayMap
+from engine.healing.plan import Stay
 from engine.manifests.objects import Deployment, DeploymentSpec, FullPodSpec, PodTemplate
 from engine.model.objects import (
     Container,
@@ -54,6 +55,8 @@ class Standing:
         parts: Of the rules.
         moved: How a heal brought it to its node, None where none did.
         helped: How heals moved others so that it has room there.
+        stays: What heals have to say of why it stays where it is.
+        silent_since: When its node was lost, in seconds since the start; None where it was not.
     """
 
     there: bool = False
@@ -64,6 +67,8 @@ class Standing:
     parts: tuple[Part, ...] = ()
     moved: Moved | None = None
     helped: tuple[Moved, ...] = ()
+    stays: tuple[Stay, ...] = ()
+    silent_since: float | None = None
 
 
 @dataclass(slots=True)
@@ -136,6 +141,7 @@ class Scene:
         self._simulation = Simulation(self.cluster, plan, DelayMap.from_pairs(delays), settings, self._watch)
         placements.placer = self._simulation.placer
         self._chronicle = Chronicle(self._simulation, placements, self._start)
+        self._silent: dict[str, float] = {}
         self._warned: list[str] = []
         self._faults: list[BaseException] = []
 
@@ -173,6 +179,7 @@ class Scene:
                     case LoseNode():
                         self._settle()
                         cluster.fail_node(step.node)
+                        self._silent.setdefault(step.node, self.seconds)
                     case Expect():
                         self._settle()
                         look(step)
@@ -183,9 +190,14 @@ class Scene:
         if pod is None:
             return Standing()
         judged = self._watch.judged.get(pod.key)
-        if pod.spec.node_name:
-            return self._placed(pod, judged)
-        return self._pending(pod, judged)
+        standing = self._placed(pod, judged) if pod.spec.node_name else self._pending(pod, judged)
+        upkeep = self._simulation.scheduler.upkeep
+        stays = () if upkeep is None else upkeep.healing.plan.stays
+        return replace(
+            standing,
+            stays=tuple(one for one in stays if one.pod == pod.key),
+            silent_since=self._silent.get(pod.spec.node_name),
+        )
 
     # Inside
 
@@ -268,7 +280,7 @@ def _node(step: SceneNode) -> Node:
 
 def _deployment(step: ScenePod, scheduler: str) -> Deployment:
     """A Deployment of one, so that a pod that is lost is made anew."""
-    requests = dict(step.requests)
+    requests: dict[str, str | int | float] = dict(step.requests)
     container = Container("main", ResourceRequirements(requests=requests) if requests else None)
     labels = dict(step.labels) or None
     return Deployment(
