@@ -282,5 +282,5 @@ def _help_pending(standing: Standing) -> str:
     for stage in explanation.stages:
         if stage.state is StageState.CLOSED and stage.feasible:
             missing = duration((stage.after_ms - explanation.waited_ms) / 1000)
-            return f"{stage.opens} would have a node for it: let {missing} more pass before, with `after`"
+            return f"let {missing} more pass before, with `after`: a node is found then in {stage.opens}"
     return ""

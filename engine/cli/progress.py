@@ -129,7 +129,7 @@ class Doing:
         self._live.stop()
 
 
-class Testing:
+class Within:
     """Tells of a simulation as a part of what is done (a `Progress`).
 
     Args:

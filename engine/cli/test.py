@@ -14,7 +14,7 @@ import click
 from engine.cli.command import BAD_INPUT, MISUSED, Command
 from engine.cli.expectations import Verdict, judge
 from engine.cli.inputs import colours, fail, plan_of
-from engine.cli.progress import Doing, Testing, work
+from engine.cli.progress import Doing, Within, work
 from engine.cli.scene import Scene
 from engine.cli.test_report import Outcome, as_json, as_junit, text
 from engine.cluster.errors import ApiError
@@ -104,7 +104,7 @@ def _run(test: Test, plan: Plan, doing: Doing, which: str) -> Outcome:
     verdicts: list[Verdict] = []
     scene: Scene | None = None
     broken = ""
-    progress = Testing(doing, f'{which}: "{test.text}"')
+    progress = Within(doing, f'{which}: "{test.text}"')
     try:
         made = scene = Scene(test, plan, Settings(), progress)
 
