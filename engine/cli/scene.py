@@ -162,7 +162,6 @@ class Scene:
             look: Is asked at each ``expect``, when nothing moves any more without time passing.
 
         Raises:
-            ApiError: The cluster refuses something of the test.
             Exception: The engine failed, also where it survived that.
         """
         cluster = self.cluster

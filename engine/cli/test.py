@@ -17,7 +17,6 @@ from engine.cli.inputs import colours, fail, plan_of
 from engine.cli.progress import Doing, Within, work
 from engine.cli.scene import Scene
 from engine.cli.test_report import Outcome, as_json, as_junit, text
-from engine.cluster.errors import ApiError
 from engine.compile import Plan
 from engine.settings import Settings
 from grammar import check_paths
@@ -112,8 +111,6 @@ def _run(test: Test, plan: Plan, doing: Doing, which: str) -> Outcome:
             verdicts.append(judge(expect, made.standing(expect.pod), made.seconds, plan.policy, made.nodes))
 
         scene.run(look)
-    except ApiError as refusal:
-        broken = f"the cluster refuses what the test makes: {refusal.message}"
     except Exception as error:  # a fault of ours in one test must not cost the others theirs
         broken = f"a fault of berth: {error!r} at {_place(error)}"
     return Outcome(

@@ -61,7 +61,9 @@ def text(outcomes: Iterable[Outcome], sources: Mapping[str, str], colour: bool) 
         lines.append(f'{_painted(f"{status:6}", status, colour)}  "{_printable(outcome.test.text)}"')
         lines += _details(outcome, sources, colour)
     summed = summary(found)
-    lines += ["", _painted(summed, "ok" if all(one.status == "ok" for one in found) else "failed", colour)]
+    if not lines[-1].endswith("\n"):  # else what failed last has left a line empty
+        lines.append("")
+    lines.append(_painted(summed, "ok" if all(one.status == "ok" for one in found) else "failed", colour))
     return "\n".join(lines)
 
 

@@ -9,14 +9,17 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from engine.cli import main
 from engine.cli.progress import Doing, Within
 from engine.cli.scene import ROOM, Scene
 from engine.scheduler.scheduler import Scheduler
@@ -140,6 +143,11 @@ TABLE = {
         "expect video pending because near-source",
         (None,),
     ),
+    "what stands for a source is no node that a rule refuses": Case(
+        'node a1 { zone "a"  cpu 100m  delay to cam 5ms }\n'
+        'pod one { label "app" "api"  requests cpu 1000m }\n expect one pending because apart',
+        ("rule apart (p.policy:13) refuses no node",),
+    ),
     "a source that nobody knows": Case(
         'node e1 { }\n pod video { label "delay_cam" "25" }\n'
         "expect video pending because near-source\n after 1s\n expect video on e1",
@@ -237,6 +245,16 @@ def test_what_is_printed() -> None:
     compare("test", result.stdout)
     assert result.stderr == ""
     assert result.exit_code == 3
+
+
+def test_colours_add_only_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = run(["test", "edge.policy"], TESTED).stdout
+    monkeypatch.setattr(import_module("engine.cli.test"), "colours", lambda stream: True)
+    monkeypatch.chdir(TESTED)
+    coloured = CliRunner().invoke(main, ["test", "edge.policy"], color=True).stdout
+    assert "\x1b[32mok    \x1b[0m  " in coloured
+    assert "\x1b[1;31mfailed\x1b[0m\x1b[1m: video is not on c1" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
 def test_junit(tmp_path: Path) -> None:
