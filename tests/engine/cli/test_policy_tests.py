@@ -100,6 +100,11 @@ TABLE = {
         "expect video on e1 because near-source",
         ("refuses no node that Kubernetes would let it have",),
     ),
+    "a node that Kubernetes refuses, too": Case(
+        "node near { delay to cam 5ms }\n node far { delay to cam 50ms  cpu 100m }\n"
+        'pod video { label "delay_cam" "25"  requests cpu 1000m }\n expect video on near because near-source',
+        ("refuses no node that Kubernetes would let it have",),
+    ),
     "a rule that does not select the pod": Case(
         NEAR_AND_FAR + "expect video on near because apart",
         ("rule apart (p.policy:13) does not select it",),
