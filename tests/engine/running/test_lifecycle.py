@@ -75,7 +75,9 @@ def test_it_places_pods_and_tells_so(empty_control_plane: ControlPlane, start: S
         lambda: berth.metric("berth_schedule_attempts_total", result="scheduled") == 20, "counting"
     )
     assert berth.metric("berth_schedule_attempts_total", result="unschedulable") == 1
-    berth.wait_until(lambda: berth.metric("berth_bind_results_total", outcome="bound") == 20, "counting bindings")
+    berth.wait_until(
+        lambda: berth.metric("berth_bind_results_total", outcome="bound") == 20, "counting bindings"
+    )
     assert berth.metric("berth_pod_scheduling_sli_duration_seconds_count", attempts="1") == 20
     assert berth.metric("berth_refusals_total", rule="NodeResourcesFit", file="", line="") == 1
     assert berth.metric("berth_leader") == 1
