@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
-
-import cel
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.model.devices import Device
 from engine.model.quantity import NANO, QuantityError, parse
+
+if TYPE_CHECKING:
+    import cel
 
 # An error in a function of ours is told to whoever asked; the library would log it besides.
 logging.getLogger("cel").setLevel(logging.CRITICAL)
@@ -57,14 +58,14 @@ class DeviceValues:
 
     def __init__(self, driver: str, device: Device) -> None:
         self.values = device_values(driver, device)
-        self.context = cel.Context({"device": self.values}, _FUNCTIONS)
+        self.context = _context(self.values)
 
     def with_domains(self, domains: Iterable[tuple[str, str]]) -> cel.Context:
         """The same with empty maps for domains of which the device has nothing."""
         values = dict(self.values)
         for kind, domain in domains:
             values[kind] = {domain: {}, **values[kind]}
-        return cel.Context({"device": values}, _FUNCTIONS)
+        return _context(values)
 
 
 class Expression:
@@ -82,6 +83,8 @@ class Expression:
     def __init__(self, text: str) -> None:
         self.text = text
         try:
+            import cel  # see _context
+
             self._program = cel.compile(_unbound(text))
         except (ValueError, RuntimeError) as error:
             if isinstance(error, SelectorError):
@@ -333,3 +336,10 @@ def _line(error: Exception) -> str:
 
 def _cause(error: Exception) -> str:
     return f"no such key: {error.args[0]}" if isinstance(error, KeyError) and error.args else _line(error)
+
+
+def _context(values: Mapping[str, Any]) -> cel.Context:
+    # Imported here, since it takes a tenth of a second of each start, and few clusters have devices.
+    import cel
+
+    return cel.Context({"device": values}, _FUNCTIONS)
