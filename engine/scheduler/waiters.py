@@ -122,25 +122,27 @@ class Waiters:
 
     def by(self, change: Depends) -> list[Group]:
         """Those that such a change could help, wherever it was."""
-        return self._at(np.flatnonzero(self._flags & change.value))
+        return self._at(np.flatnonzero(self._flags & change.value)) if self._groups else []
 
     def by_pods(self, change: Depends) -> list[Group]:
         """Those that any pod could help that came or went, by what is not counted in particular."""
-        return self._at(np.flatnonzero(self._by_pods & change.value))
+        return self._at(np.flatnonzero(self._by_pods & change.value)) if self._groups else []
 
     def by_room(self, slot: int, free: Free) -> list[Group]:
         """Those that were refused in a slot by what runs there, and for which there may be room now."""
-        return self._at(np.flatnonzero(self._roomy(self._refused_at(slot), free)))
+        return self._at(np.flatnonzero(self._roomy(self._refused_at(slot), free))) if self._groups else []
 
     def by_company(self, slot: int) -> list[Group]:
         """Those that were refused in a slot by what runs there, and that a pod which comes might help."""
-        if not self._any_usage.any():
+        if not self._groups or not self._any_usage.any():
             return []
         return self._at(np.flatnonzero(self._refused_at(slot) & self._any_usage))
 
     def by_node(self, slot: int, free: Free) -> list[Group]:
         """Those for which a node that is new or has changed may have room; later its use may matter to all."""
-        self._widen(slot)
+        self._widen(slot)  # also where nobody waits: who waits later may mean all slots that there are
+        if not self._groups:
+            return []
         self._usage[:, slot >> 3] |= 128 >> (slot & 7)
         waiting = (self._flags & (Depends.NODE | Depends.USAGE).value) != 0
         return self._at(np.flatnonzero(self._roomy(waiting, free)))

@@ -161,29 +161,25 @@ class Cache:
             node, phase = placed.node, Phase.ASSUMED
         elif placed.claims:
             self.volumes.forget(key)
-        # A policy may count pods by their restarts, so those are part of what is counted.
-        same = (
-            placed.shape is shape
+        if (
+            node == placed.node
+            and (phase is Phase.TERMINATING) == (placed.phase is Phase.TERMINATING)
             and placed.claims == claims
             and placed.requests == requests
             and placed.scoring == scoring
-            and placed.pod.restarts == pod.restarts
-        )
-        if (
-            same
-            and node == placed.node
-            and (phase is Phase.TERMINATING) == (placed.phase is Phase.TERMINATING)
+            and (placed.shape is shape or _holds_as(placed.shape, shape))
         ):
             if placed.slot >= 0 and placed.pod.status.start_time != pod.status.start_time:
                 self.starts.touch(placed.slot)
-            placed.pod, placed.phase = pod, phase
+            # A policy may count pods by their restarts, so those are part of what is counted.
+            if placed.shape is shape and placed.pod.restarts == pod.restarts:
+                placed.pod, placed.phase = pod, phase
+            else:
+                self._relabel(placed, pod, shape, phase)
             self._nominated(placed, told)
             return placed
         self._move(placed, "", Phase.QUEUED)
-        if placed.shape is not shape:
-            self.workloads.remove(placed)
-            placed.shape = shape
-            self.workloads.add(placed)
+        self._reshape(placed, shape)
         placed.pod, placed.requests, placed.scoring, placed.claims = pod, requests, scoring, claims
         self._move(placed, node, phase)
         self._nominated(placed, told)
@@ -335,6 +331,24 @@ class Cache:
             if slot is not None:
                 self._settle(placed, slot)
 
+    def _relabel(self, placed: PlacedPod, pod: Pod, shape: Shape, phase: Phase) -> None:
+        """Take over a pod that counts as another, but holds what it held: nothing of its node has changed.
+
+        The API server does that to each pod that is bound: it gets the zone and the region of its node as labels.
+        """
+        if placed.slot >= 0:
+            self._count(placed, -1)
+        self._reshape(placed, shape)
+        placed.pod, placed.phase = pod, phase
+        if placed.slot >= 0:
+            self._count(placed, 1)
+
+    def _reshape(self, placed: PlacedPod, shape: Shape) -> None:
+        if placed.shape is not shape:
+            self.workloads.remove(placed)
+            placed.shape = shape
+            self.workloads.add(placed)
+
     def _settle(self, placed: PlacedPod, slot: int) -> None:
         self.columns.hold(slot, placed.requests, placed.scoring, placed.shape.host_ports)
         placed.slot = slot
@@ -369,6 +383,11 @@ def _phase(pod: Pod) -> Phase:
     if pod.metadata.deletion_timestamp is not None:
         return Phase.TERMINATING
     return Phase.BOUND if pod.spec.node_name else Phase.QUEUED
+
+
+def _holds_as(one: Shape, other: Shape) -> bool:
+    """Whether pods of both take the same of a node beside what they request."""
+    return one.host_ports == other.host_ports and one.disks == other.disks and one.inline == other.inline
 
 
 def _held(pod: Pod, shape: Shape) -> tuple[Mapping[str, int], tuple[int, int]]:

@@ -283,6 +283,16 @@ def test_a_probe_that_is_not_tried_leaves_its_turn(ended: str) -> None:
     assert popped(queue).key.name == "p1"
 
 
+def test_who_waits_for_any_room_is_woken_by_nodes_that_came_while_nobody_waited() -> None:
+    queue = SchedulingQueue()
+    for slot in range(100):
+        queue.node_changed(slot, free, 0.0)
+    queue.add(key("p"), 0, 0.0)
+    queue.failed(popped(queue), 0.0, Depends.USAGE)
+    queue.freed(99, free, 50.0)
+    assert queue.causes(popped(queue)) == {99}
+
+
 def test_many_causes_are_no_causes() -> None:
     queue = SchedulingQueue()
     waiting(queue, 1)

@@ -8,7 +8,7 @@ from engine.model.objects import Pod
 from engine.model.requests import RequestError
 from engine.state.cache import Cache
 from engine.state.pods import Phase
-from tests.engine.build import node, pod
+from tests.engine.build import ZONE, node, pod
 
 ASKS: dict[str, str | int | float] = {"cpu": "1"}
 
@@ -153,3 +153,25 @@ def test_a_heartbeat_changes_nothing(cache: Cache) -> None:
     assert not cache.put_node(node("a"))
     assert cache.put_node(node("a", {"new": "label"}))
     assert cache.put_node(node("a", ready=False))
+
+
+def test_labels_that_come_with_the_binding_are_counted_and_change_nothing_of_the_node(cache: Cache) -> None:
+    # As the API server gives each pod the zone and the region of its node.
+    asked = pod(requests=ASKS, labels={"app": "a"})
+    placed = cache.put_pod(asked)
+    cache.assume(asked.key, "a")
+    changes = cache.columns.usage_changes.version
+    cache.put_pod(pod(requests=ASKS, labels={"app": "a", ZONE: "z1"}, on="a"))
+    assert phase(cache, asked) == (Phase.BOUND, "a")
+    assert used(cache, "a") == 1000
+    assert placed.shape.labels == {"app": "a", ZONE: "z1"}
+    assert cache.columns.usage_changes.version == changes
+    cache.remove_pod(asked.key)
+    assert used(cache, "a") == 0
+
+
+def test_a_pod_that_asks_for_another_amount_holds_it(cache: Cache) -> None:
+    asked = pod(requests=ASKS, labels={"app": "a"}, on="a")
+    cache.put_pod(asked)
+    cache.put_pod(pod(requests={"cpu": "2"}, labels={"app": "b"}, on="a"))
+    assert used(cache, "a") == 2000

@@ -125,6 +125,19 @@ def test_whatever_a_selector_asks_for(
     assert tally.total == expected
 
 
+def test_a_pod_that_gets_other_labels_where_it_is_counts_as_what_it_is_now() -> None:
+    cache = Cache()
+    cache.put_node(node("a", zone="z0"))
+    cache.put_node(node("b", zone="z1"))
+    web_pods = cache.tallies.tally(Peers("default", WEB))
+    for app, counted in (("web", 1), ("db", 0), ("web", 1)):
+        cache.put_pod(pod("p", {"app": app}, on="b"))
+        assert web_pods.total == counted
+        assert zones(cache, web_pods) == ({"z1": 1} if counted else {})
+    cache.remove_pod(pod("p", on="b").key)
+    assert web_pods.total == 0
+
+
 def test_tallies_that_nobody_holds_end() -> None:
     cache = Cache()
     cache.put_node(node("a"))
