@@ -73,7 +73,7 @@ class RuleWatch:
         self._running_on = Bearing()
         self._measured_from = Bearing()
         self._timed = False
-        self._seen = (-1, -1, "")
+        self._seen = (-1, -1, -1, "")
         self._again: dict[PodKey, None] = {}
         self.asked = 0
 
@@ -110,7 +110,7 @@ class RuleWatch:
         self._found, self._roaming, self._again = {}, {}, {}
         self._running_on, self._measured_from = Bearing(), Bearing()
         self._timed = "age" in own_facts(self._condition)
-        self._seen = (-1, -1, "")
+        self._seen = (-1, -1, -1, "")
 
     def _follow(self) -> None:
         """See who is to be asked about."""
@@ -118,23 +118,25 @@ class RuleWatch:
         seen = (
             columns.node_changes.version,
             columns.usage_changes.version,
+            self._cache.pod_changes.version,
             self._breaches.placer.delay_map.version,
         )
         if seen == self._seen:
             return
-        nodes_seen, usage_seen, delays = self._seen
+        nodes_seen, usage_seen, pods_seen, delays = self._seen
         self._seen = seen
         nodes = columns.node_changes.since(nodes_seen) if nodes_seen >= 0 else None
         used = columns.usage_changes.since(usage_seen) if usage_seen >= 0 else None
-        if nodes is None or used is None:
+        others = self._cache.pod_changes.since(pods_seen) if pods_seen >= 0 else None
+        if nodes is None or used is None or others is None:
             self._ask_all_again()
             return
-        changed = dict.fromkeys((*nodes, *used))
+        changed = dict.fromkeys((*nodes, *used, *others))
         again.update(dict.fromkeys(self._running_on.on(changed)))
         for slot in changed:
             self._take_up(self._cache.pods_on(columns.names[slot]))
         again.update(dict.fromkeys(self._measured_from.on(nodes)))
-        if delays != seen[2]:
+        if delays != seen[3]:
             again.update(dict.fromkeys(self._measured_from.pods))
         again.update(self._roaming)
 

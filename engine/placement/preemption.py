@@ -81,7 +81,7 @@ class _Rooms:
         self._seen: tuple[int, ...] | None = None
 
     def refresh(self, cache: Cache) -> None:
-        logs = (cache.columns.usage_changes, cache.columns.node_changes, cache.starts)
+        logs = (cache.columns.usage_changes, cache.columns.node_changes, cache.pod_changes)
         if self._seen is None or self._seen[-1] != cache.budgets.version:
             self.by_slot.clear()
         else:

@@ -50,7 +50,7 @@ class Cache:
         devices: Devices, and who has them.
         budgets: Which pods should not be taken from their nodes.
         nominations: Which pending pods have a node promised.
-        starts: The slots of pods whose start time became known, or changed.
+        pod_changes: The slots of pods that hold what they held, but have other labels, restarts or another start time.
     """
 
     def __init__(self, annotations: Iterable[str] = ()) -> None:
@@ -63,7 +63,7 @@ class Cache:
         self.devices = Devices(self.columns)
         self.budgets = Budgets()
         self.nominations = Nominations(self.columns)
-        self.starts = ChangeLog()
+        self.pod_changes = ChangeLog()
         self._shapes = ShapeTable(frozenset(annotations))
         self._pods: dict[PodKey, PlacedPod] = {}
         self._by_node: dict[str, dict[PodKey, PlacedPod]] = {}
@@ -170,7 +170,7 @@ class Cache:
             and (placed.shape is shape or _holds_as(placed.shape, shape))
         ):
             if placed.slot >= 0 and placed.pod.status.start_time != pod.status.start_time:
-                self.starts.touch(placed.slot)
+                self.pod_changes.touch(placed.slot)
             # A policy may count pods by their restarts, so those are part of what is counted.
             if placed.shape is shape and placed.pod.restarts == pod.restarts:
                 placed.pod, placed.phase = pod, phase
@@ -342,6 +342,7 @@ class Cache:
         placed.pod, placed.phase = pod, phase
         if placed.slot >= 0:
             self._count(placed, 1)
+            self.pod_changes.touch(placed.slot)
 
     def _reshape(self, placed: PlacedPod, shape: Shape) -> None:
         if placed.shape is not shape:
