@@ -166,9 +166,11 @@ class Origin:
     """
 
     __slots__ = (
+        "_among",
         "_changes",
         "_first",
         "_missing",
+        "_near",
         "_of",
         "_origins",
         "_own",
@@ -190,6 +192,8 @@ class Origin:
         self._vector: Milliseconds = np.zeros(0)
         self._missing: str | None = None
         self._unknown = False
+        self._among: tuple[object, ...] = ()
+        self._near = ""
         self._first = False
 
     def changes(self) -> ChangeLog:
@@ -244,8 +248,11 @@ class Origin:
         self._refresh()
         if not self._unknown:
             return self._missing
-        names = suggestion(self.name, self._origins.names(self.namespace))
-        return f"no node, workload of namespace {self.namespace} or zone is named {self.name}{names}"
+        # Among many names that takes long, and who decides asks for each pod.
+        among = (self._origins.columns.node_changes.version, *self._origins.workloads.names(self.namespace))
+        if self._among != among:
+            self._among, self._near = among, suggestion(self.name, self._origins.names(self.namespace))
+        return f"no node, workload of namespace {self.namespace} or zone is named {self.name}{self._near}"
 
     def _refresh(self) -> None:
         origins = self._origins

@@ -332,10 +332,11 @@ class Cache:
                 self._settle(placed, slot)
 
     def _relabel(self, placed: PlacedPod, pod: Pod, shape: Shape, phase: Phase) -> None:
-        """Take over a pod that counts as another, but holds what it held: nothing of its node has changed.
+        """Take over a pod that counts as another, but holds what it held: its node has as much room as before.
 
         The API server does that to each pod that is bound: it gets the zone and the region of its node as labels.
         """
+        counted = [census.selects(placed) for census in self._censuses]
         if placed.slot >= 0:
             self._count(placed, -1)
         self._reshape(placed, shape)
@@ -343,6 +344,10 @@ class Cache:
         if placed.slot >= 0:
             self._count(placed, 1)
             self.pod_changes.touch(placed.slot)
+            if counted != [census.selects(placed) for census in self._censuses]:
+                self.columns.usage_changes.touch(
+                    placed.slot
+                )  # of what a policy counts there is another number
 
     def _reshape(self, placed: PlacedPod, shape: Shape) -> None:
         if placed.shape is not shape:
