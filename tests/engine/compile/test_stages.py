@@ -6,6 +6,7 @@ import pytest
 
 from engine.constraints.protocol import Depends
 from engine.delay.map import DelayMap
+from engine.placement.explanation import Explanation, explain
 from grammar.policy import (
     CheckedPolicy,
     Compare,
@@ -16,6 +17,8 @@ from grammar.policy import (
     Literal,
     NodeSet,
     Operator,
+    Prefer,
+    PreferCurrent,
     Require,
     Rule,
     Step,
@@ -92,6 +95,28 @@ def test_waiving_binds_only_where_it_is_written() -> None:
     made.cache.remove_node("c1")
     made.cache.put_node(A1)
     assert made.place(pod("asked")).node is None, "the attic is too far, and nothing is waived there"
+
+
+def test_what_is_waived_prefers_nothing_either() -> None:
+    """Where nothing but the waived rule ranks, the stock scheduler does, as for pods without preferences."""
+    liking = Rule("near", None, (*NEAR.statements, Prefer(role("cloud"), 5), PreferCurrent(5)))
+    tidy = Rule("tidy", None, (Prefer(role("attic"), 1),))
+    everywhere = NodeSet("else", role("edge", Operator.NE))
+    steps = fallback(Step("edge"), Step("else", waiving=("near",)))
+
+    def where(*rules: Rule) -> Explanation:
+        huge: dict[str, str | int | float] = {"cpu": "64", "memory": "256Gi", "pods": "110"}
+        nodes = [E1, C1, node("a1", {"role": "attic"}, allocatable=huge)]
+        made = Bench(nodes, CheckedPolicy(node_sets=(*SETS, everywhere), rules=rules), [("e1", "c1", 30.0)])
+        made.bind(pod("full"))
+        return explain(made.placer, made.cache.put_pod(pod("asked", requests={"cpu": "1"})), 0.0)
+
+    ranked = where(liking, tidy, steps)
+    assert [(one.source.name, one.contribution) for one in ranked.nodes[0].parts] == [("tidy", 100.0)]
+    assert (ranked.decision.node, ranked.decision.score) == ("a1", 100.0)
+    stock = where(liking, steps)
+    assert (stock.decision.node, stock.decision.stage) == ("a1", 1)
+    assert "NodeResourcesFit" in [one.source.name for one in stock.nodes[0].parts]
 
 
 def test_two_tries_go_through_every_combination_least_relaxed_first() -> None:
