@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from grammar import policy, tree
 from grammar.conditions import Conditions
@@ -23,6 +24,9 @@ _KEYS = {domain.name: domain.label for domain in policy.BUILTIN_DOMAINS if domai
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _LABEL = re.compile(_PART)
 _SUBDOMAIN = re.compile(rf"{_PART}(?:\.{_PART})*")
+
+MAX_DELAY_MS: Final = 600_000
+"""The longest round trip that there is; what measures and what places take no longer one."""
 
 Report = Callable[[Diagnostic], None]
 
@@ -263,6 +267,15 @@ class Tests:
     ) -> None:
         delay = self._conditions.number(number, Kind.DURATION)
         if delay is None:
+            return
+        if float(delay.value) > MAX_DELAY_MS:
+            self._error(
+                "P305",
+                f"`{number.text}` is too long for a round trip",
+                number.span,
+                f"at most {MAX_DELAY_MS // 60_000}min",
+                "leave the line out where the delay is not measured",
+            )
             return
         said.delays[to] = float(delay.value)
         if to == node.name.text:

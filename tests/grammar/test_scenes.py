@@ -151,6 +151,11 @@ WRONG = {
     "a heal moves": ("  expect p on e1 because lost\n", []),
     "a duration without a unit": (f"  after 5\n{END}", [("P302", 1)]),
     "a delay in bytes": (f"  node n {{ delay to a 5Gi }}\n{END}", [("P303", 1)]),
+    "a delay that is too long": (
+        f"  node n {{ delay to a 600001ms  delay to b 11min }}\n{END}",
+        [("P305", 1)] * 2,
+    ),
+    "the longest delay": (f"  node n {{ delay to a 10min }}\n{END}", []),
     "cores without a unit": (f"  node n {{ cpu 2 }}\n{END}", [("P302", 1)]),
     "a memory below zero": (f"  node n {{ memory -2Gi }}\n{END}", [("P305", 1)]),
     "half of a device": (f'  pod q {{ requests "a.b/c" 0.5 }}\n{END}', [("P305", 1)]),

@@ -22,8 +22,10 @@ from rich.console import Console
 from engine.cli import main
 from engine.cli.progress import Doing, Within
 from engine.cli.scene import ROOM, Scene
+from engine.delay.map import MAX_MS
 from engine.scheduler.scheduler import Scheduler
 from grammar import check_paths
+from grammar.scenes import MAX_DELAY_MS
 from tests.engine.cli.berth import run
 from tests.engine.cli.test_reserve import compare, schema
 from tests.engine.cli.test_terminal import Ticks
@@ -85,6 +87,9 @@ TABLE = {
     "beyond the delay": Case(
         NEAR_AND_FAR + "expect video on far",
         ("far: rule near-source, p.policy:6: not within 25ms of cam (delay from cam: 50ms, limit 25ms)",),
+    ),
+    "the longest delay": Case(
+        'node e1 { delay to cam 10min }\n pod video { label "delay_cam" "600000" }\n expect video on e1', (None,)
     ),
     "the nearer of two": Case(TWO_NEAR + "expect video on e1 because near-source", (None,)),
     "not the farther of two": Case(
@@ -374,6 +379,10 @@ def test_the_policies_pass_their_tests(path: Path) -> None:
 def test_the_page_has_what_a_node_has() -> None:
     page = (POLICIES.parent / "docs" / "testing.md").read_text(encoding="utf-8")
     assert [f"{name} {amount}" for name, amount in ROOM.items() if f"`{name}` {amount}" not in page] == []
+
+
+def test_the_longest_delay_of_a_test_is_that_of_the_engine() -> None:
+    assert MAX_DELAY_MS == MAX_MS
 
 
 def test_long_runs_show_progress() -> None:
