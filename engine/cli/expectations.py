@@ -83,6 +83,8 @@ def judge(
         return Verdict(expect, time, standing, told)
     wrong = f"{pod} is {_place(standing.node)}, but not because of {expect.because}"
     because = (*_why_no_part(expect.because, standing, policy), *_others(told, standing))
+    if standing.node is None and not told:
+        because = (*because, *_why_pending(standing, None, nodes))
     return Verdict(expect, time, standing, told, wrong, f"found: {now}", because)
 
 

@@ -148,6 +148,10 @@ TABLE = {
         "node n { cpu 500m }\n pod p { requests cpu 1000m }\n expect p on n",
         ("n: NodeResourcesFit: Insufficient cpu (cpu: 1 requested, 500m free of 500m)",),
     ),
+    "pending because of no rule": Case(
+        "node n { cpu 500m }\n pod p { requests cpu 1000m }\n expect p pending because apart",
+        ("n: NodeResourcesFit: Insufficient cpu (cpu: 1 requested, 500m free of 500m)",),
+    ),
     "a label that cannot be read": Case(
         'node e1 { delay to cam 5ms }\n pod video { label "delay_cam" "fast" }\n'
         "expect video pending because near-source",
