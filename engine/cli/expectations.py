@@ -207,6 +207,9 @@ def _why_not_on(wanted: str, standing: Standing, policy: CheckedPolicy) -> Itera
     found = explanation.node(wanted)
     if found is None:
         yield f"{wanted} was not there yet when it was placed"
+    elif wanted in standing.refused:
+        reserves = " or ".join(f"{one.name} ({one.span})" for one in policy.reserves if one.refuse)
+        yield f"{wanted} was better, but reserve {reserves} refused it there: it could not keep a second place for all"
     elif not found.fits:
         yield from _refused(found)
         now = {refusal.source.name for refusal in found.refusals if refusal.source.policy}

@@ -52,6 +52,7 @@ class Standing:
         since: When that was decided, in seconds since the start; None where nothing was.
         trouble: Why no node was looked at, "" where nodes were.
         explanation: What speaks for and against each node: when the pod was placed, or while it is pending, now.
+        refused: Nodes that were better, and where a reserve refused it then.
         parts: Of the rules.
         moved: How a heal brought it to its node, None where none did.
         helped: How heals moved others so that it has room there.
@@ -64,6 +65,7 @@ class Standing:
     since: float | None = None
     trouble: str = ""
     explanation: Explanation | None = None
+    refused: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     moved: Moved | None = None
     helped: tuple[Moved, ...] = ()
@@ -78,12 +80,14 @@ class _Judged:
     Attributes:
         refused_since: When it was first found that no node takes it, seconds since the epoch; None if it never was.
         explanation: Of a decision for a node.
+        refused: The nodes that a reserve refused before, likewise.
     """
 
     time: float
     decision: Decision
     refused_since: float | None
     explanation: Explanation | None = None
+    refused: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
 
 
@@ -107,8 +111,12 @@ class _Watch:
         assert placer is not None
         waited = 0.0 if since is None else (now - since) * 1000
         explanation = explanation_of(placer, pod, now, waited, all_reasons=True)
+        refused: list[str] = []
+        while explanation.decision.node not in (None, decision.node):
+            refused.append(explanation.decision.node or "")
+            explanation = explanation_of(placer, pod, now, waited, all_reasons=True, avoid=refused)
         had = parts(placer, pod, decision, now, waited, self.besides)
-        self.judged[pod.key] = _Judged(now, decision, since, explanation, had)
+        self.judged[pod.key] = _Judged(now, decision, since, explanation, tuple(refused), had)
 
 
 class Scene:
@@ -242,6 +250,7 @@ class Scene:
             node,
             judged.time - self._start,
             explanation=judged.explanation,
+            refused=judged.refused,
             parts=judged.parts,
             moved=moved,
             helped=tuple(helped),
@@ -260,6 +269,7 @@ class Scene:
                 judged.time - self._start,
                 judged.decision.trouble or "",
                 explanation_of(placer, placed, now, waited, all_reasons=True),
+                (),
                 parts(placer, placed, judged.decision, now, waited, self._watch.besides),
             )
 

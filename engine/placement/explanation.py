@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Final
 
@@ -58,7 +58,12 @@ Filters = Sequence[Filter | GlobalFilter]
 
 
 def explain(
-    placer: Placer, pod: PlacedPod, now: float, waited_ms: float = 0.0, all_reasons: bool = False
+    placer: Placer,
+    pod: PlacedPod,
+    now: float,
+    waited_ms: float = 0.0,
+    all_reasons: bool = False,
+    avoid: Collection[str] = (),
 ) -> Explanation:
     """Take a decision apart.
 
@@ -68,8 +73,9 @@ def explain(
         now: Seconds since the epoch.
         waited_ms: For how long it has been found unschedulable.
         all_reasons: Whether every filter is asked about every node; else the first that refuses it speaks.
+        avoid: Nodes that were not to be chosen, as in `Placer.place`.
     """
-    decision = placer.place(pod, now, waited_ms, diagnose=True, preempt=True)
+    decision = placer.place(pod, now, waited_ms, diagnose=True, preempt=True, avoid=avoid)
     requirements, columns = placer.requirements(pod, now), placer.columns
     nodes: list[NodeVerdict] = []
     groups: tuple[RefusalGroup, ...] = ()

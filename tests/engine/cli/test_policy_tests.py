@@ -229,6 +229,29 @@ def test_what_is_found(case: Case, tmp_path: Path) -> None:
         assert expectation["met"] or expectation["wrong"]
 
 
+def test_a_node_that_a_reserve_refuses_is_not_said_to_be_as_good(tmp_path: Path) -> None:
+    """Both pods on one node would need more of what is kept, for both are lost at once, than is to be kept."""
+    rules = (
+        'rule pin for pods where pod.labels has "cov" {\n  prefer node.name == "a" weight 5\n}\n'
+        'reserve backup for pods where pod.labels has "cov" {\n  survive loss of 1 node\n'
+        "  at most 60% of requested memory\n  refuse uncovered pods\n}\n"
+        "heal lost on node lost for 10s {\n  move pods\n}\n"
+    )
+    pods = (
+        "  node a { }\n  node d { cpu 7000m }\n  node e { cpu 1m }\n  pod filler { requests memory 4Gi }\n"
+        '  pod one { label "cov" "x"  requests memory 4Gi }\n  after 10s\n'
+        '  pod two { label "cov" "x"  requests memory 4Gi }\n'
+        "  expect one on a\n  expect two on a\n"
+    )
+    value = written(tmp_path, f'{rules}test "t" {{\n{pods}}}\n', 3)
+    [one, two] = value["tests"][0]["expectations"]
+    assert one["met"]
+    assert two["found"]["node"] in ("d", "e")
+    assert two["why"] == [
+        "a was better, but reserve backup (p.policy:4) refused it there: it could not keep a second place for all"
+    ]
+
+
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(schema("test"))
 
