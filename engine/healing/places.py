@@ -110,7 +110,10 @@ class Places:
         refusals = self.stages(pod, waited_ms)[-1][1].refusals()
         refusals.codes[banned[: len(refusals.codes)]] = NO_NODE
         reasons = ", ".join(f"{count} {reason}" for reason, count in refusals.reasons())
-        told = f"none of the {refusals.nodes} other nodes takes it"
+        if not refusals.nodes:
+            return "there is no other node to go to"
+        others = "the only other node does not take it"
+        told = others if refusals.nodes == 1 else f"none of the {refusals.nodes} other nodes takes it"
         return f"{told}: {reasons}" if reasons else told
 
     def _choose(self, pod: PlacedPod, stage: Stage, evaluation: Evaluation, slots: Slots) -> int:

@@ -95,7 +95,23 @@ def test_not_onto_another_node_that_is_being_emptied() -> None:
     cordon(scene, "n2")
     plan = scene.plan()
     assert told(plan) == ["p: stays on n1, nowhere"]
-    assert "node(s) were unschedulable" in plan.stays[0].why or "none of the 0" in plan.stays[0].why
+    assert plan.stays[0].why == "node n1 has been cordoned for 20s, and there is no other node to go to"
+
+
+@pytest.mark.parametrize(
+    ("others", "why"),
+    [
+        (0, "there is no other node to go to"),
+        (1, "the only other node does not take it: 1 Insufficient memory"),
+        (2, "none of the 2 other nodes takes it: 2 Insufficient memory"),
+    ],
+)
+def test_why_a_pod_stays_counts_the_other_nodes(others: int, why: str) -> None:
+    small = [a_node(f"small-{number}", memory="1Gi") for number in range(others)]
+    scene = Scene(DRAIN, [a_node("n1", cordoned=True), *small], [a_pod("p", "n1", "2Gi")])
+    scene.plan(NOW - 20)
+    [stay] = scene.plan().stays
+    assert stay.why == f"node n1 has been cordoned for 20s, and {why}"
 
 
 def test_a_node_that_is_in_use_again_begins_anew() -> None:
