@@ -49,6 +49,7 @@ KINDS = (
         "terminate pod",
         "remove pod",
         "restart pod",
+        "relabel pod",
     )
     * 2,
     *("forget", "swap delays", "swap plan", "later"),
@@ -121,6 +122,10 @@ class Run:
             case "restart pod" if known is not None:
                 status = PodStatus(container_statuses=(ContainerStatus("main-0", other % 4),))
                 self.put_pod(msgspec.structs.replace(known, status=status))
+            case "relabel pod" if known is not None:  # it holds what it held, and counts as another
+                labels = history.updates[other % len(history.updates)].metadata.labels
+                metadata = msgspec.structs.replace(known.metadata, labels=labels)
+                self.put_pod(msgspec.structs.replace(known, metadata=metadata))
             case "terminate pod" if known is not None:
                 gone = msgspec.structs.replace(
                     known.metadata, deletion_timestamp=known.metadata.creation_timestamp
