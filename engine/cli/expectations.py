@@ -13,6 +13,7 @@ from engine.cluster.simulated import Options
 from engine.durations import text as duration
 from engine.placement.explanation import Explanation, NodeVerdict, StageState
 from engine.placement.part import Part, Role
+from engine.scheduler.queue import BACKOFF_AT_MOST, FLUSH_SECONDS
 from grammar.policy import CheckedPolicy, Heal, Rule
 from grammar.policy_tests import Expect
 
@@ -72,7 +73,8 @@ def judge(
         wrong, help_ = f"{pod} is not {_place(expect.node)}", ""
         why: Iterable[str]
         if standing.node is None:
-            why, help_ = _why_pending(standing, expect.node, nodes), _help_pending(standing)
+            why = _why_pending(standing, expect.node, nodes, time)
+            help_ = _help_pending(standing, time)
         elif expect.node is None:
             why = (*_why_there(standing), *_why_not_pending(expect.because, standing, policy))
         else:
@@ -84,7 +86,7 @@ def judge(
     wrong = f"{pod} is {_place(standing.node)}, but not because of {expect.because}"
     because = (*_why_no_part(expect.because, standing, policy), *_others(told, standing))
     if standing.node is None and not told:
-        because = (*because, *_why_pending(standing, None, nodes))
+        because = (*because, *_why_pending(standing, None, nodes, time))
     return Verdict(expect, time, standing, told, wrong, f"found: {now}", because)
 
 
@@ -238,7 +240,7 @@ def _lower(explanation: Explanation, found: NodeVerdict, node: str) -> Iterator[
         yield f"{found.name} is level with {node} in every score; a hash decides then, which no test should rely on"
 
 
-def _why_pending(standing: Standing, wanted: str | None, nodes: Sequence[str]) -> Iterator[str]:
+def _why_pending(standing: Standing, wanted: str | None, nodes: Sequence[str], time: float) -> Iterator[str]:
     explanation = standing.explanation
     if standing.trouble:
         yield f"no node takes it: {standing.trouble}"
@@ -249,6 +251,12 @@ def _why_pending(standing: Standing, wanted: str | None, nodes: Sequence[str]) -
     decision = explanation.decision
     if decision.trouble is not None:
         yield f"no node was looked at: {decision.trouble}"
+    elif decision.node is not None and _asleep(standing, time):
+        yield (
+            f"{decision.node} takes it now, but it was tried at {clock_time(standing.since or 0.0)} last, and is "
+            f"again when something comes that could help it, or {duration(FLUSH_SECONDS)} later: that time "
+            "passes, as for an age, is nothing that comes"
+        )
     elif decision.node is not None:
         yield (
             f"{decision.node} takes it now, but what no node took is tried again only after 1s, "
@@ -277,11 +285,18 @@ def _refused(verdict: NodeVerdict) -> Iterator[str]:
         yield f"{verdict.name}: {refusal.source}: {refusal.reason}{f' ({values})' if values else ''}"
 
 
-def _help_pending(standing: Standing) -> str:
+def _asleep(standing: Standing, time: float) -> bool:
+    """Whether it was tried so long ago that it is not for its backoff that it waits."""
+    return standing.since is not None and time - standing.since > BACKOFF_AT_MOST
+
+
+def _help_pending(standing: Standing, time: float) -> str:
     """What would have to be waited for."""
     explanation = standing.explanation
     if explanation is None or standing.trouble:
         return ""
+    if explanation.decision.node is not None and _asleep(standing, time):
+        return f"let as much as {duration(FLUSH_SECONDS)} pass before, with `after`"
     if explanation.decision.node is not None:
         return "let time pass before, such as `after 10s`"
     for stage in explanation.stages:

@@ -32,6 +32,8 @@ from engine.scheduler.waiters import Free, Group, Waiters
 
 FLUSH_SECONDS: Final = 300.0
 """However little happens, every pod is looked at again after this long."""
+BACKOFF_AT_MOST: Final = 10.0
+"""Seconds that a pod waits after a try in vain, at the most, once something came that could help it."""
 IN_A_ROW_AT_MOST: Final = 8
 """So many pods are tried again before one that was never tried has its turn, whatever its priority."""
 _CAUSES_AT_MOST: Final = 64
@@ -79,7 +81,7 @@ class SchedulingQueue:
         maximum: The most that doubling leads to.
     """
 
-    def __init__(self, initial: float = 1.0, maximum: float = 10.0) -> None:
+    def __init__(self, initial: float = 1.0, maximum: float = BACKOFF_AT_MOST) -> None:
         self._initial = initial
         self._maximum = maximum
         self._pods: dict[PodKey, QueuedPod] = {}

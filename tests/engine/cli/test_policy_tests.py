@@ -33,7 +33,12 @@ from tests.engine.cli.test_terminal import Ticks
 TESTED = Path(__file__).parent / "tested"
 POLICIES = Path(__file__).parents[3] / "policies"
 RULES = (TESTED / "edge.policy").read_text(encoding="utf-8").partition("\ntest ")[0]
-"""What the table's tests are about."""
+RULES += """
+rule old-enough for pods where pod.namespace == "young" and pod.age < 30s {
+  forbid node.pods >= 0
+}
+"""
+"""What the table's tests are about, and what time alone ends."""
 
 PASSES = 'test "passes" {\n  node n { }\n  pod p { }\n  expect p on n\n}\n'
 FAILS = 'test "fails" {\n  node n { }\n  pod p { }\n  expect p pending\n}\n'
@@ -199,6 +204,11 @@ TABLE = {
         "node n { cpu 100m }\n pod p { requests cpu 1000m }\n expect p pending\n node late { }\n"
         "expect p on late\n after 1s\n expect p on late",
         (None, "late takes it now, but what no node took is tried again only after 1s", None),
+    ),
+    "a node that only time opens": Case(
+        'node n { }\n pod p { namespace "young" }\n after 1min\n expect p on n\n after 5min\n expect p on n',
+        ("n takes it now, but it was tried at 0:00 last, and is again when something comes that could help it, "
+         "or 5min later: that time passes", None),
     ),
     "a node that came after the pod was placed": Case(
         "node n { }\n pod p { }\n expect p on n\n node late { }\n expect p on late",
