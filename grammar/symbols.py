@@ -84,7 +84,8 @@ class Symbols:
 
     def reason(self, word: tree.Word) -> str | None:
         """``rule`` or ``heal``, or ``""`` where nobody knows which; None, and a report, for anything else."""
-        if self._known(word, "rule or heal", "P604", "no rule and no heal is declared"):
+        help_ = "name a rule or a heal, or leave `because` out"
+        if self._known(word, "rule or heal", "P604", "no rule and no heal is declared", help_):
             return self._kinds.get(word.text, "")
         return None
 
@@ -96,7 +97,8 @@ class Symbols:
             return self._domains.get(word.text)
         return None
 
-    def _known(self, word: tree.Word, kind: str, code: str, none: str) -> bool:
+    def _known(self, word: tree.Word, kind: str, code: str, none: str, other: str = "") -> bool:
+        """Whether there is one; ``none`` helps where nothing is declared, ``other`` where it is of another kind."""
         self.used.add(word.text)
         found = self._kinds.get(word.text)
         kinds = kind.split(" or ")
@@ -109,7 +111,7 @@ class Symbols:
                     f"`{word.text}` is a {found}, not a {kind}",
                     word.span,
                     f"expected a {kind}",
-                    "",
+                    other,
                     (Note(self._first[word.text].span, f"the {found}"),),
                 )
             )

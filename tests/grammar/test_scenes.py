@@ -182,6 +182,15 @@ def test_what_is_wrong(lines: str, expected: list[tuple[str, int]]) -> None:
     assert found(lines) == expected
 
 
+def test_what_is_no_reason_can_be_left_out() -> None:
+    text = f'{RULES}test "t" {{\n{SCENE}  expect p pending because backup\n}}\n'
+    [each] = check_texts({"a": text}).diagnostics
+    assert (each.message, each.help) == (
+        "`backup` is a reserve, not a rule or heal",
+        "name a rule or a heal, or leave `because` out",
+    )
+
+
 def test_names_are_those_of_one_test() -> None:
     one = 'test "{}" {{\n  pod {} {{ }}\n  expect p pending\n}}\n'
     texts = {"a": one.format("t", "p") + one.format("u", "p"), "b": one.format("t", "q")}
