@@ -37,7 +37,7 @@ class Requirements:
         kubernetes: Its filters, in the stock scheduler's order.
         policies: The rules' filters, by file and line; each has its rule's name.
         stock: The stock scheduler's scores.
-        ranks: The policies' scores. Where a stage has any, the stock ones only break their ties.
+        ranks: The policies' scores. Where there are any, the stock ones only break their ties.
         stages: At least one.
         origins: What delays are measured from, in filters and scores.
         needed: Those of them without which a requirement means nothing: while one is missing, the pod waits.
@@ -58,7 +58,3 @@ class Requirements:
     troubled_by: str | None = None
     trouble_depends: Depends = _NOTHING
     rules: tuple[str, ...] = ()
-
-    def ranks_in(self, stage: Stage) -> tuple[Score, ...]:
-        """The policies' scores that count in a stage: what a rule prefers binds no more than what it requires."""
-        return tuple(score for score in self.ranks if score.name not in stage.waived)

@@ -7,14 +7,13 @@ pod from getting room. So it has no say in whether pods move, only in which of s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import inf
 from typing import Final
 
 import numpy as np
 
 from engine.compile.current import PreferCurrent
-from engine.constraints.protocol import MAX_SCORE, Score
+from engine.constraints.protocol import MAX_SCORE
 from engine.healing.draft import Draft
 from engine.healing.trial import replacement
 from engine.model.objects import PodKey
@@ -54,7 +53,8 @@ class Attachment:
             pod: It must be on a node.
             waited_ms: Which stages of its fallbacks are open.
         """
-        if not self.says(pod):
+        points = self._points(pod)
+        if not points:
             return 0.0
         if self._asked >= _ASKED:
             return inf
@@ -65,31 +65,25 @@ class Attachment:
         draft.trial.lift(pod)
         try:
             # The copy is on no node, so that pods of one shape share all vectors; its node's points are added here.
-            requirements = draft.places.placer.requirements(replacement(pod), draft.now)
-            for stage, evaluation in draft.places.stages(replacement(pod), waited_ms):
+            for _, evaluation in draft.places.stages(replacement(pod), waited_ms):
                 others = evaluation.feasible()
                 others = others[~banned[others]]
                 if len(others):
                     slots = np.union1d(others, [slot])
                     scores = evaluation.totals(slots)
                     stays = slots == slot
-                    points = _given(requirements.ranks_in(stage))
-                    lost = points + float(scores[stays][0] - scores[~stays].max())
-                    return max(round(lost, 6), 0.0) if points else 0.0
+                    return max(round(points + float(scores[stays][0] - scores[~stays].max()), 6), 0.0)
         finally:
             draft.trial.back_to(mark)
         return inf
 
     def _points(self, pod: PlacedPod) -> float:
-        """What ``prefer current`` alone gives the pod's node where no fallback waives it."""
+        """What ``prefer current`` alone gives the pod's node."""
         if not self._says:
             return 0.0
         points = self._said.get(pod.key)
         if points is None:
             ranks = self._draft.places.placer.requirements(replacement(pod), self._draft.now).ranks
-            points = self._said[pod.key] = _given(ranks)
+            points = MAX_SCORE * sum(one.weight for one in ranks if isinstance(one, PreferCurrent))
+            self._said[pod.key] = points
         return points
-
-
-def _given(ranks: Iterable[Score]) -> float:
-    return MAX_SCORE * sum(one.weight for one in ranks if isinstance(one, PreferCurrent))

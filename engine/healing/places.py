@@ -88,7 +88,7 @@ class Places:
             if accepts is not None and len(slots):
                 slots = slots[accepts(slots)]
             if len(slots):
-                return Place(self._choose(pod, stage, evaluation, slots), stage.opens)
+                return Place(self._choose(pod, evaluation, slots), stage.opens)
         return None
 
     def any(self, pod: PlacedPod, banned: Mask, waited_ms: float) -> bool:
@@ -116,13 +116,13 @@ class Places:
         told = others if refusals.nodes == 1 else f"none of the {refusals.nodes} other nodes takes it"
         return f"{told}: {reasons}" if reasons else told
 
-    def _choose(self, pod: PlacedPod, stage: Stage, evaluation: Evaluation, slots: Slots) -> int:
+    def _choose(self, pod: PlacedPod, evaluation: Evaluation, slots: Slots) -> int:
         """By score, where policies rank then by the stock scores, then by a hash of names."""
         if len(slots) > 1:
             scores = evaluation.totals(slots)
             slots = slots[scores == scores.max()]
         requirements = self.placer.requirements(pod, self.now)
-        if len(slots) > 1 and requirements.ranks_in(stage):
+        if len(slots) > 1 and requirements.ranks:
             scores = totals(requirements.stock, slots, relative=True)
             slots = slots[scores == scores.max()]
         if len(slots) > 1:

@@ -94,7 +94,7 @@ def explain(
         sources = [Source.of(constraint) for constraint in filters]
         requires = tuple(sources)
         refused = _refused(columns, filters, sources, verdicts, all_reasons, pod)
-        nodes = [*_fitting(columns, requirements, decision.stage, choice), *refused]
+        nodes = [*_fitting(columns, requirements, choice), *refused]
         groups = _groups(refused)
         if decision.node is None:
             helps = _helps(columns, filters, sources, verdicts, pod)
@@ -118,10 +118,9 @@ def explain(
     )
 
 
-def _fitting(columns: Columns, requirements: Requirements, stage: int, choice: Choice) -> list[NodeVerdict]:
+def _fitting(columns: Columns, requirements: Requirements, choice: Choice) -> list[NodeVerdict]:
     """The nodes that fit, by their rank."""
-    ranks = requirements.ranks_in(requirements.stages[stage])
-    ranking = [Source.of(score) for score in ranks or requirements.stock]
+    ranking = [Source.of(score) for score in requirements.ranks or requirements.stock]
     breaking = [Source.of(score) for score in requirements.stock]
     return [
         NodeVerdict(

@@ -69,8 +69,7 @@ def chosen(
     # Sorted by the sums that decided, so that rounding shows nothing that was not so.
     deciding = evaluation.totals(feasible)
     best = feasible[deciding == deciding.max()]
-    ranks = requirements.ranks_in(requirements.stages[decision.stage])
-    level = bool(ranks) and len(best) > 1
+    level = requirements.ranks and len(best) > 1
     stock = totals(requirements.stock, best) if level else np.zeros(len(best))
     tied = best[stock == stock.max()]
     if nominated == decision.node:
@@ -92,7 +91,7 @@ def chosen(
             columns.names[feasible[row]],
         ),
     )
-    parts = _numbers(ranks or requirements.stock, feasible)
+    parts = _numbers(requirements.ranks or requirements.stock, feasible)
     tie_parts = _numbers(requirements.stock, best) if level else []
     return Choice(
         why,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.compile.requirements import Stage
-from engine.constraints.protocol import Score, Slots, normalize
+from engine.compile.requirements import Requirements, Stage
+from engine.constraints.protocol import Slots, normalize
 from engine.placement.decision import Decision
 from engine.placement.evaluation import Evaluation
 from engine.placement.placer import Placer
@@ -86,8 +86,7 @@ def parts(
     stages = requirements.stages
     found += [Part(rule, Role.OPENED, what=opened) for rule, opened in _opened(stages, decision.stage)]
     evaluation = placer.evaluation(pod, now, decision.stage)
-    ranks = requirements.ranks_in(stages[decision.stage])
-    for rule, nodes in _outranked(placer, ranks, evaluation, decision.node, besides):
+    for rule, nodes in _outranked(placer, requirements, evaluation, decision.node, besides):
         found.append(Part(rule, Role.RANKED, nodes))
     return tuple(found)
 
@@ -114,7 +113,7 @@ def _opened(stages: Sequence[Stage], chosen: int) -> Iterator[tuple[str, str]]:
 
 def _outranked(
     placer: Placer,
-    ranks: Sequence[Score],
+    requirements: Requirements,
     evaluation: Evaluation,
     node: str,
     besides: Collection[str],
@@ -126,7 +125,7 @@ def _outranked(
     if node not in names:
         return
     points: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
-    for score in ranks:
+    for score in requirements.ranks:
         if score.citation is not None:
             given = score.weight * normalize(score.raw(feasible), score.normalization)
             points[score.citation.rule] = points.get(score.citation.rule, np.zeros(len(names))) + given

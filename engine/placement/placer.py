@@ -205,7 +205,7 @@ class Placer:
                 if not len(feasible):
                     continue
             if len(feasible):
-                slot, score = self._choose(pod, requirements, stage, evaluation, feasible)
+                slot, score = self._choose(pod, kept, evaluation, feasible)
                 return Decision(
                     node=self._columns.names[slot],
                     nodes=nodes,
@@ -357,19 +357,14 @@ class Placer:
         return self._cache.nominations.node_of(pod.key)
 
     def _choose(
-        self,
-        pod: PlacedPod,
-        requirements: Requirements,
-        stage: Stage,
-        evaluation: Evaluation,
-        feasible: Slots,
+        self, pod: PlacedPod, kept: _Kept, evaluation: Evaluation, feasible: Slots
     ) -> tuple[int, float]:
         """The best of the feasible slots: by score, where policies rank then by the stock scores, then by hash."""
         if len(feasible) == 1:
             return int(feasible[0]), float(evaluation.totals(feasible)[0])
         best, score = _best(feasible, evaluation.totals(feasible))
-        if len(best) > 1 and requirements.ranks_in(stage):
-            best, _ = _best(best, totals(requirements.stock, best, relative=True))
+        if len(best) > 1 and kept.requirements.ranks:
+            best, _ = _best(best, totals(kept.requirements.stock, best, relative=True))
         if len(best) > 1:
             best = best[np.argmin(self._scatter(pod, best))][None]
         return int(best[0]), score
@@ -403,7 +398,7 @@ class Placer:
             evaluation = kept.evaluations[position] = Evaluation(
                 self._columns,
                 [*requirements.kubernetes, *binding, *stage.members],
-                requirements.ranks_in(stage) or requirements.stock,
+                requirements.ranks or requirements.stock,
                 requirements.origins,
             )
             kept.nbytes += evaluation.nbytes

@@ -6,7 +6,6 @@ import pytest
 
 from engine.constraints.protocol import Depends
 from engine.delay.map import DelayMap
-from engine.placement.explanation import Explanation, explain
 from grammar.policy import (
     CheckedPolicy,
     Compare,
@@ -17,8 +16,7 @@ from grammar.policy import (
     Literal,
     NodeSet,
     Operator,
-    Prefer,
-    PreferCurrent,
+    PreferScaled,
     Require,
     Rule,
     Step,
@@ -97,26 +95,15 @@ def test_waiving_binds_only_where_it_is_written() -> None:
     assert made.place(pod("asked")).node is None, "the attic is too far, and nothing is waived there"
 
 
-def test_what_is_waived_prefers_nothing_either() -> None:
-    """Where nothing but the waived rule ranks, the stock scheduler does, as for pods without preferences."""
-    liking = Rule("near", None, (*NEAR.statements, Prefer(role("cloud"), 5), PreferCurrent(5)))
-    tidy = Rule("tidy", None, (Prefer(role("attic"), 1),))
-    everywhere = NodeSet("else", role("edge", Operator.NE))
-    steps = fallback(Step("edge"), Step("else", waiving=("near",)))
-
-    def where(*rules: Rule) -> Explanation:
-        huge: dict[str, str | int | float] = {"cpu": "64", "memory": "256Gi", "pods": "110"}
-        nodes = [E1, C1, node("a1", {"role": "attic"}, allocatable=huge)]
-        made = Bench(nodes, CheckedPolicy(node_sets=(*SETS, everywhere), rules=rules), [("e1", "c1", 30.0)])
-        made.bind(pod("full"))
-        return explain(made.placer, made.cache.put_pod(pod("asked", requests={"cpu": "1"})), 0.0)
-
-    ranked = where(liking, tidy, steps)
-    assert [(one.source.name, one.contribution) for one in ranked.nodes[0].parts] == [("tidy", 100.0)]
-    assert (ranked.decision.node, ranked.decision.score) == ("a1", 100.0)
-    stock = where(liking, steps)
-    assert (stock.decision.node, stock.decision.stage) == ("a1", 1)
-    assert "NodeResourcesFit" in [one.source.name for one in stock.nodes[0].parts]
+@pytest.mark.parametrize(("first", "second", "nearest"), [(30.0, 40.0, "c1"), (40.0, 30.0, "c2")])
+def test_what_a_waived_rule_prefers_still_ranks(first: float, second: float, nearest: str) -> None:
+    near = Rule("near", None, (*NEAR.statements, PreferScaled(Delay("e1"), 3, low=True)))
+    rules = (near, fallback(Step("edge"), Step("cloud", waiving=("near",))))
+    clouds = [C1, node("c2", {"role": "cloud"})]
+    delays = [("e1", "c1", first), ("e1", "c2", second)]
+    made = Bench([E1, *clouds], CheckedPolicy(node_sets=SETS, rules=rules), delays)
+    made.bind(pod("full"))
+    assert made.where(pod("asked")) == nearest
 
 
 def test_two_tries_go_through_every_combination_least_relaxed_first() -> None:

@@ -50,13 +50,6 @@ rule better for pods where pod.labels has "better" {
   prefer node.name == "n2" weight 3
 }
 """
-WAIVED = """
-nodes here where node.name == "n1"
-nodes there where node.name == "n2"
-rule leave for pods where pod.labels has "sticky" {
-  try here then there waiving stay
-}
-"""
 ALONE = """
 rule alone for pods where pod.labels["app"] == "x" {
   at most 1 per node
@@ -94,7 +87,6 @@ def lines(made: Scene) -> list[str]:
             "1Gi",
             "a",
         ),
-        ([a_pod("a", "n1", sticky=""), a_pod("b", "n1", "2Gi")], STICKY + WAIVED, "1Gi", "a"),
         ([prioritised(a_pod("a", "n1"), 10), a_pod("b", "n1", "2Gi", sticky="")], STICKY, "1Gi", "b"),
         (
             [a_pod("a", "n1", "500Mi"), a_pod("b", "n1", "500Mi"), a_pod("c", "n1", "2Gi", sticky="")],
@@ -109,7 +101,6 @@ def lines(made: Scene) -> list[str]:
         "of two that do, the smaller goes",
         "what makes up for it counts",
         "who loses nothing is as any other",
-        "where a fallback waives it, it says nothing",
         "importance counts before it",
         "so does how many move",
     ],

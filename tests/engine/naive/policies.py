@@ -72,12 +72,7 @@ def place(policy: CheckedPolicy, world: World, pod: Pod, now: float, waited_ms: 
     tries = [(rule, s) for rule in rules for s in rule.statements if isinstance(s, Try)]
     stock = stock_filters(world, pod)
     bound = [f for rule in rules for s, inner in expand(rule.statements, scope) for f in hard(rule, s, inner)]
-    ranks = [
-        (rule.name, r)
-        for rule in rules
-        for s, inner in expand(rule.statements, scope)
-        for r in soft(rule, s, inner)
-    ]
+    ranks = [r for rule in rules for s, inner in expand(rule.statements, scope) for r in soft(rule, s, inner)]
     outcome = Outcome()
     waits: list[float] = []
     combinations = sorted(product(*(range(len(t.steps)) for _, t in tries)), key=lambda c: (sum(c), c))
@@ -95,7 +90,7 @@ def place(policy: CheckedPolicy, world: World, pod: Pod, now: float, waited_ms: 
             for (rule, t), i in zip(tries, combination, strict=True)
         ]
         filters = [*stock, *(f for f in bound if f.name not in waived), *members]
-        outcome = judge_stage(filters, [r for name, r in ranks if name not in waived], world, pod)
+        outcome = judge_stage(filters, ranks, world, pod)
         outcome.stage = position
         if outcome.best:
             return outcome
