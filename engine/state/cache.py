@@ -336,18 +336,14 @@ class Cache:
 
         The API server does that to each pod that is bound: it gets the zone and the region of its node as labels.
         """
-        counted = [census.selects(placed) for census in self._censuses]
-        if placed.slot >= 0:
-            self._count(placed, -1)
+        left = self._count(placed, -1) if placed.slot >= 0 else []
         self._reshape(placed, shape)
         placed.pod, placed.phase = pod, phase
         if placed.slot >= 0:
-            self._count(placed, 1)
+            came = self._count(placed, 1)
             self.pod_changes.touch(placed.slot)
-            if counted != [census.selects(placed) for census in self._censuses]:
-                self.columns.usage_changes.touch(
-                    placed.slot
-                )  # of what a policy counts there is another number
+            if came != left:  # a policy counts another number there
+                self.columns.usage_changes.touch(placed.slot)
 
     def _reshape(self, placed: PlacedPod, shape: Shape) -> None:
         if placed.shape is not shape:
@@ -369,14 +365,16 @@ class Cache:
         self.columns.release(placed.slot, placed.requests, placed.scoring, placed.shape.host_ports)
         placed.slot = -1
 
-    def _count(self, placed: PlacedPod, number: int) -> None:
+    def _count(self, placed: PlacedPod, number: int) -> list[Census]:
+        """Count the pod in its slot. Returns the censuses that it is in."""
         self.tallies.count(placed.shape, placed.slot, number, placed.phase is Phase.TERMINATING)
         if not placed.counts:
-            return
+            return []
         self.workloads.count(placed, number)
-        for census in self._censuses:
-            if census.selects(placed):
-                census.add(placed.slot, number)
+        counting = [census for census in self._censuses if census.selects(placed)]
+        for census in counting:
+            census.add(placed.slot, number)
+        return counting
 
 
 def _facts(node: Node) -> tuple[object, ...]:
