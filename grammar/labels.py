@@ -12,7 +12,8 @@ from grammar.satisfiable import atoms
 from grammar.span import Span
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
-_PREFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+DNS_SUBDOMAIN = re.compile(rf"{DNS_LABEL.pattern}(?:\.{DNS_LABEL.pattern})*")
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 
 
@@ -24,7 +25,7 @@ def possible_key(pattern: str, annotation: bool = False) -> bool:
     """
     key = pattern.replace("*", "x")
     prefix, slash, name = key.rpartition("/")
-    if slash and not _PREFIX.fullmatch(prefix.lower() if annotation else prefix):
+    if slash and not DNS_SUBDOMAIN.fullmatch(prefix.lower() if annotation else prefix):
         return False
     fixed = pattern.replace("*", "").rpartition("/")
     return bool(_NAME.fullmatch(name)) and len(fixed[2]) <= 63 and len(fixed[0]) <= 253

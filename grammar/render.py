@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from grammar.catalogue import Severity
 from grammar.diagnostic import Diagnostic, Note
@@ -208,22 +208,12 @@ def as_json(diagnostics: Iterable[Diagnostic], files: Iterable[str]) -> str:
                 "message": diagnostic.message,
                 "label": diagnostic.label,
                 "help": diagnostic.help,
-                "span": _span(diagnostic.span),
+                "span": asdict(diagnostic.span),
                 "related": [
-                    {"message": note.message, "span": _span(note.span)} for note in diagnostic.related
+                    {"message": note.message, "span": asdict(note.span)} for note in diagnostic.related
                 ],
             }
             for diagnostic in found
         ],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-def _span(span: Span) -> dict[str, str | int]:
-    return {
-        "file": span.file,
-        "line": span.line,
-        "column": span.column,
-        "end_line": span.end_line,
-        "end_column": span.end_column,
-    }

@@ -11,7 +11,7 @@ from grammar import policy, tree
 from grammar.conditions import Conditions
 from grammar.diagnostic import Diagnostic, Note
 from grammar.facts import RESOURCES, resource_kind
-from grammar.labels import key_warning, possible_key, value_warning
+from grammar.labels import DNS_LABEL, DNS_SUBDOMAIN, key_warning, possible_key, value_warning
 from grammar.policy import Kind
 from grammar.policy_tests import After, Expect, LoseNode, SceneNode, ScenePod, Test, TestStep
 from grammar.span import Span
@@ -20,10 +20,6 @@ from grammar.symbols import Symbols
 
 _KEYS = {domain.name: domain.label for domain in policy.BUILTIN_DOMAINS if domain.label is not None}
 """The labels that ``zone`` and ``region`` stand for."""
-
-_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_LABEL = re.compile(_PART)
-_SUBDOMAIN = re.compile(rf"{_PART}(?:\.{_PART})*")
 
 MAX_DELAY_MS: Final = 600_000
 """The longest round trip that there is; what measures and what places take no longer one."""
@@ -216,7 +212,7 @@ class Tests:
 
     def _scene(self, node: tree.Scene, story: _Story) -> _Said:
         name = node.name
-        self._named(name, f"a {node.kind}", _SUBDOMAIN, 253)
+        self._named(name, f"a {node.kind}", DNS_SUBDOMAIN, 253)
         first = story.made[node.kind].setdefault(name.text, name.span)
         if first != name.span:
             self._error(
@@ -254,7 +250,7 @@ class Tests:
                 self._amount(each.value, key, each, said)
         elif each.kind == "namespace":
             word = tree.Word(each.value.value, each.value.span)
-            if self._named(word, "a namespace", _LABEL, 63):
+            if self._named(word, "a namespace", DNS_LABEL, 63):
                 said.namespace = word.text
         else:
             if each.key is not None:
@@ -311,7 +307,7 @@ class Tests:
     def _named(self, word: tree.Word, what: str, form: re.Pattern[str], most: int) -> bool:
         if len(word.text) <= most and form.fullmatch(word.text):
             return True
-        dots = " and `.`" if form is _SUBDOMAIN else ""
+        dots = " and `.`" if form is DNS_SUBDOMAIN else ""
         meant = word.text.lower().replace("_", "-")
         help_ = f"write `{meant}`: there are only small letters, digits, `-`{dots}"
         if len(meant) > most or not form.fullmatch(meant):

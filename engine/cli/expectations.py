@@ -260,7 +260,7 @@ def _why_pending(standing: Standing, wanted: str | None, nodes: Sequence[str], t
     elif decision.node is not None:
         yield (
             f"{decision.node} takes it now, but what no node took is tried again only after 1s, "
-            "later after as much as 10s"
+            f"later after as much as {duration(BACKOFF_AT_MOST)}"
         )
     else:
         yield from _nodes_refused(explanation, wanted, nodes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 from xml.etree import ElementTree
 
@@ -12,7 +12,6 @@ from engine.cli.expectations import Verdict
 from grammar.diagnostic import Note
 from grammar.policy_tests import Test
 from grammar.render import finding
-from grammar.span import Span
 
 FORMAT_VERSION: Final = 1
 """Raised when a key of the JSON changes its meaning or goes away; new keys do not raise it."""
@@ -98,8 +97,8 @@ def _painted(said: str, status: str, colour: bool) -> str:
     return f"{_COLOURS[status]}{said}{_RESET}" if colour else said
 
 
-def _printable(said: str) -> str:
-    return "".join(char if char.isprintable() or char == "\n" else "�" for char in said)
+def _printable(said: str, besides: str = "\n") -> str:
+    return "".join(char if char.isprintable() or char in besides else "�" for char in said)
 
 
 # JSON
@@ -120,7 +119,7 @@ def as_json(outcomes: Sequence[Outcome], files: Iterable[str]) -> str:
 def _test_json(outcome: Outcome) -> dict[str, object]:
     return {
         "text": outcome.test.text,
-        "span": _span(outcome.test.span),
+        "span": asdict(outcome.test.span),
         "status": _STATUSES[outcome.status],
         "seconds": round(outcome.seconds, 3),
         "expectations": [_verdict_json(verdict) for verdict in outcome.verdicts],
@@ -136,7 +135,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, object]:
         "pod": expect.pod,
         "node": expect.node,
         "because": expect.because,
-        "span": _span(expect.span),
+        "span": asdict(expect.span),
         "seconds": round(verdict.time, 3),
         "met": verdict.met,
         "found": {
@@ -148,16 +147,6 @@ def _verdict_json(verdict: Verdict) -> dict[str, object]:
         "wrong": verdict.wrong or None,
         "why": list(verdict.why),
         "help": verdict.help or None,
-    }
-
-
-def _span(span: Span) -> dict[str, str | int]:
-    return {
-        "file": span.file,
-        "line": span.line,
-        "column": span.column,
-        "end_line": span.end_line,
-        "end_column": span.end_column,
     }
 
 
@@ -207,4 +196,4 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 def _xml(said: str) -> str:
     """Without the characters that XML has no way to write."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in said)
+    return _printable(said, besides="\n\t")
