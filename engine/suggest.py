@@ -13,7 +13,7 @@ _MANY: Final = 1000
 def suggestion(word: str, choices: Iterable[str]) -> str:
     """``; did you mean X?`` where one of the choices is near the word, else "".
 
-    Of very many choices only some are looked at: those that begin alike, and of these those that are as long.
+    Of very many choices only some are looked at: those that begin and end alike, and of these those that are as long.
     """
     known = list(dict.fromkeys(choices))
     if len(known) > _MANY:
