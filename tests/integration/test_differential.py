@@ -82,6 +82,7 @@ class Peer:
 
     def close(self) -> None:
         """Stop watching: the API server waits for whoever watches before it ends."""
+        self._events.close()  # else its socket is left to the garbage collector, which warns of it at any later time
         self._watching.close()
 
     def decided(self, made: Object, early: bool = False) -> Object:

@@ -120,6 +120,7 @@ class Diary:
         self.twice: list[str] = []
         """Names that two pods had at a time."""
         self._named: dict[str, str] = {}
+        self._changed = threading.Condition()
         self._api = plane.api_as(plane.admin_token)
         listed = self._api.get(DEFAULT)
         for pod in listed["items"]:
@@ -150,6 +151,8 @@ class Diary:
         if node and node not in life.nodes:
             life.nodes.append(node)
             life.bound = now
+            with self._changed:
+                self._changed.notify_all()
         if life.left is None and "deletionTimestamp" in metadata:
             life.left = now
         if kind == "DELETED":
@@ -160,6 +163,17 @@ class Diary:
     def made(self, app: str) -> int:
         """How many pods of a workload there ever were."""
         return sum(life.app == app for life in list(self.lives.values()))
+
+    def bound(self) -> int:
+        """How many pods were ever bound."""
+        return sum(life.bound is not None for life in list(self.lives.values()))
+
+    def await_bound(self, count: int, timeout: float = PATIENCE) -> None:
+        """Wait until so many pods were bound, and return with the binding that makes them so many."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.bound() >= count, timeout), (
+                f"{self.bound()} of {count}"
+            )
 
     def bound_twice(self) -> list[str]:
         return [life.name for life in self.lives.values() if len(life.nodes) > 1]

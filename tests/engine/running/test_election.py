@@ -99,7 +99,7 @@ def test_the_other_takes_over_at_once_when_the_leader_ends(plane: ControlPlane, 
     first.wait_until(lambda: leads(first), "leading")
     second = candidate(start, plane, "second", LONG)
     plane.create_pods(make_pods(300, prefix="a-", scheduler=SCHEDULER))
-    assert first.terminate() < 2.3
+    assert first.terminate() < 2.0 + MACHINE_SECONDS, "the grace for what is under way"
     ended = time.time()
     assert first.process.returncode == 0
     assert first.says("the lease kube-system/berth is given back")
@@ -114,7 +114,7 @@ def test_a_leader_that_loses_its_lease_ends(plane: ControlPlane, start: Start) -
     berth = candidate(start, plane, "only")
     berth.wait_until(lambda: leads(berth), "leading")
     plane.api.patch(LEASE, {"spec": {"holderIdentity": "somebody else"}})
-    assert berth.process.wait(10) == 5
+    assert berth.process.wait(30) == 5
     assert berth.says("the lease kube-system/berth is lost: somebody else holds it")
 
 
@@ -123,7 +123,7 @@ def test_a_leader_that_cannot_renew_ends(plane: ControlPlane, start: Start) -> N
     berth.wait_until(lambda: leads(berth), "leading")
     plane.stop_api_server()
     try:
-        assert berth.process.wait(10) == 5
+        assert berth.process.wait(30) == 5
         assert berth.says("connection refused")
         assert berth.says("ended, since another may lead")
     finally:
