@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from engine.serving import Check, Health, HealthServer, ServerError
-from engine.serving.server import _AT_ONCE
 from tests.engine.serving.world import Scraped
+from tests.engine.test_bounded_server import ask_at
 
 
 def raise_() -> str:
@@ -35,17 +32,9 @@ def server(faults: dict[str, str]) -> Iterator[HealthServer]:
     server.close()
 
 
-def ask(
-    server: HealthServer, path: str, method: str = "GET", accept: str = ""
-) -> tuple[int, str, dict[str, str]]:
+def ask(server: HealthServer, path: str, accept: str = "") -> tuple[int, str, dict[str, str]]:
     host, _, port = server.address.rpartition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=5)
-    try:
-        connection.request(method, path, headers={"Accept": accept} if accept else {})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(), dict(answer.headers)
-    finally:
-        connection.close()
+    return ask_at(host, int(port), path, accept=accept)
 
 
 def test_all_is_well(server: HealthServer) -> None:
@@ -88,52 +77,13 @@ def test_metrics(server: HealthServer, accept: str, kind: str) -> None:
     assert 'berth_watch_up{kind="nodes"} 1.0' in text
 
 
-def test_head_has_no_body(server: HealthServer) -> None:
-    status, text, headers = ask(server, "/livez", "HEAD")
-    assert (status, text) == (200, "")
-    assert int(headers["Content-Length"]) > 0
-
-
 def test_other_paths_name_those_that_are(server: HealthServer) -> None:
     assert ask(server, "/")[:2] == (404, "no such path; there are /metrics, /livez, /broken\n")
-
-
-def test_other_methods_are_refused(server: HealthServer) -> None:
-    assert ask(server, "/livez", "POST")[0] == 501
 
 
 def test_a_fault_of_ours_is_an_answer(server: HealthServer, caplog: pytest.LogCaptureFixture) -> None:
     assert ask(server, "/broken")[:2] == (500, "internal error; see the log\n")
     assert "answering /broken failed unexpectedly" in caplog.text
-
-
-def idle_clients(server: HealthServer, count: int, stack: ExitStack) -> None:
-    host, _, port = server.address.rpartition(":")
-    for _ in range(count):
-        stack.enter_context(socket.create_connection((host, int(port))))
-
-
-def test_clients_that_say_nothing_do_not_shut_out_others(server: HealthServer) -> None:
-    with ExitStack() as stack:
-        idle_clients(server, _AT_ONCE - 1, stack)
-        assert ask(server, "/livez")[0] == 200
-
-
-def test_more_clients_than_there_is_room_for_are_turned_away(server: HealthServer) -> None:
-    with ExitStack() as stack:
-        idle_clients(server, _AT_ONCE, stack)
-        with pytest.raises((ConnectionError, http.client.HTTPException)):
-            ask(server, "/livez")
-
-
-def test_rubbish_is_no_trouble(server: HealthServer) -> None:
-    host, _, port = server.address.rpartition(":")
-    for rubbish in (b"\x16\x03\x01\x02\x00\x01\xff\n", b"GET\n", b"\n\n", b"GET / HTTP/9.9\r\n\r\n"):
-        with socket.create_connection((host, int(port)), timeout=5) as client:
-            client.sendall(rubbish)
-            client.shutdown(socket.SHUT_WR)
-            client.recv(1000)
-    assert ask(server, "/livez")[0] == 200
 
 
 def test_an_address_that_is_taken(server: HealthServer) -> None:
