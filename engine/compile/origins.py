@@ -134,7 +134,7 @@ class Origins:
         """For each slot the position of its node in the delay map, -1 where it is not there."""
         columns = self.columns
         seen, self._positions_seen = self._positions_seen, columns.node_changes.version
-        changed: Iterable[int] | None = columns.node_changes.since(seen) if seen >= 0 else None
+        changed: Iterable[int] | None = columns.node_changes.since(seen)
         if changed is None or len(self._positions) != columns.capacity:
             self._positions = np.full(columns.capacity, -1, dtype=np.int64)
             changed = range(columns.size)

@@ -137,8 +137,8 @@ class DevicePools:
     def refresh(self) -> list[int] | None:
         """Bring it up to now. Returns the slots whose pools may differ, None where it may be all of them."""
         nodes, slices = self._columns.node_changes, self._devices.slice_changes
-        moved = nodes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
-        sliced = slices.since(self._slices_seen) if self._slices_seen >= 0 else None
+        moved = nodes.since(self._nodes_seen)
+        sliced = slices.since(self._slices_seen)
         shared = self._devices.shared_slices_version != self._shared_seen
         self._nodes_seen, self._slices_seen = nodes.version, slices.version
         self._shared_seen = self._devices.shared_slices_version

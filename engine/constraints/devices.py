@@ -79,7 +79,7 @@ class DeviceMatching:
         self._kept.move_to_end(wanted)
         taken = self._devices.taken_changes
         moved = self._moved_since(answers.nodes)
-        used = taken.since(answers.taken) if answers.taken >= 0 else None
+        used = taken.since(answers.taken)
         if moved is None or used is None or answers.shared != self._devices.shared_taken_version:
             slots = np.flatnonzero(self._columns.alive).tolist()
             answers.preferred[:] = _NO

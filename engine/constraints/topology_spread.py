@@ -81,7 +81,7 @@ class _CountedNodes:
         version = columns.node_changes.version
         if version == self._seen:
             return self._mask
-        changed = columns.node_changes.since(self._seen) if self._seen >= 0 else None
+        changed = columns.node_changes.since(self._seen)
         if changed is None or len(changed) > len(columns) // 4 or len(self._mask) != columns.capacity:
             self._mask = self._ask(_EVERYWHERE)
         else:

@@ -104,7 +104,7 @@ class Pool:
     def refresh(self) -> None:
         """Take over what changed of volumes."""
         volumes = self._pools.volumes
-        changed = volumes.changed_since(self._changes) if self._changes >= 0 else None
+        changed = volumes.changed_since(self._changes)
         self._changes = volumes.changes
         if changed is None:
             self._groups.clear()

@@ -204,7 +204,7 @@ class Reserve:
         self._rules.now = now
         columns = self._columns
         self.ledger.grow(columns.capacity)
-        changed = columns.node_changes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
+        changed = columns.node_changes.since(self._nodes_seen)
         self._nodes_seen = columns.node_changes.version
         self._headroom.refresh(self.ledger)
         if changed is None:

@@ -125,9 +125,9 @@ class RuleWatch:
             return
         nodes_seen, usage_seen, pods_seen, delays = self._seen
         self._seen = seen
-        nodes = columns.node_changes.since(nodes_seen) if nodes_seen >= 0 else None
-        used = columns.usage_changes.since(usage_seen) if usage_seen >= 0 else None
-        others = self._cache.pod_changes.since(pods_seen) if pods_seen >= 0 else None
+        nodes = columns.node_changes.since(nodes_seen)
+        used = columns.usage_changes.since(usage_seen)
+        others = self._cache.pod_changes.since(pods_seen)
         if nodes is None or used is None or others is None:
             self._ask_all_again()
             return

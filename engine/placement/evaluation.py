@@ -186,8 +186,8 @@ class Evaluation:
     def refresh(self) -> None:
         """Bring the vectors up to the columns of now."""
         columns = self._columns
-        changed = columns.node_changes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
-        used = columns.usage_changes.since(self._usage_seen) if self._usage_seen >= 0 else None
+        changed = columns.node_changes.since(self._nodes_seen)
+        used = columns.usage_changes.since(self._usage_seen)
         for position, origin in enumerate(self._origins):
             delays = origin.changes()
             moved = delays.since(self._delays_seen[position])

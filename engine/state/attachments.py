@@ -181,7 +181,7 @@ class Attachments:
     def _refresh(self) -> None:
         version = self._columns.node_changes.version
         if version != self._nodes_seen:
-            changed = self._columns.node_changes.since(self._nodes_seen) if self._nodes_seen >= 0 else None
+            changed = self._columns.node_changes.since(self._nodes_seen)
             self._dirty.update(range(self._columns.size) if changed is None else changed)
             self._nodes_seen = version
         if self._dirty:

@@ -46,7 +46,7 @@ class ChangeLog:
             del self._slots[version - self._base :]
 
     def since(self, version: int) -> list[int] | None:
-        """The slots that changed after ``version``, each once; None where the reader has to start over."""
+        """The slots that changed after ``version``, each once; None where the reader has to start over, as after -1."""
         start = version - self._base
         if start < 0:
             return None

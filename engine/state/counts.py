@@ -41,7 +41,7 @@ class SlotCounts(Counted):
         return self._base + len(self._log)
 
     def since(self, version: int) -> list[tuple[int, int]] | None:
-        """What was added where after ``version``; None where the reader has to recount."""
+        """What was added where after ``version``; None where the reader has to recount, as after -1."""
         start = version - self._base
         return self._log[start:] if start >= 0 else None
 
@@ -89,7 +89,7 @@ class DomainCounts:
         """
         column = self.column
         nodes = slots.columns.node_changes.version
-        added = slots.since(self._seen) if self._seen >= 0 else None
+        added = slots.since(self._seen)
         if added is None or nodes != self._nodes_seen or within is not self._within:
             self._recount(slots, within)
             self._nodes_seen = nodes

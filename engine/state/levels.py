@@ -38,7 +38,7 @@ class Levels:
 
     def _refresh(self) -> None:
         columns = self._cache.columns
-        changed = columns.usage_changes.since(self._seen) if self._seen >= 0 else None
+        changed = columns.usage_changes.since(self._seen)
         if changed is None:
             self._held.clear()
             changed = np.flatnonzero(columns.alive).tolist()

@@ -118,7 +118,7 @@ class Volumes:
         return self._changed_base + len(self._changed)
 
     def changed_since(self, changes: int) -> list[str] | None:
-        """The volumes of the changes after that number, each once; None where the reader has to start over."""
+        """The volumes of the changes after that number, each once; None where one has to start over, as after -1."""
         start = changes - self._changed_base
         return list(dict.fromkeys(self._changed[start:])) if start >= 0 else None
 

@@ -15,6 +15,11 @@ def test_each_changed_slot_once_in_order() -> None:
     assert log.since(log.version) == []
 
 
+def test_a_reader_that_never_looked_starts_over() -> None:
+    assert ChangeLog().since(-1) is None
+    assert ChangeLog().since(0) == []
+
+
 def test_a_reader_that_is_too_far_behind_starts_over() -> None:
     log = ChangeLog()
     start = log.version
