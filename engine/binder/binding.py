@@ -11,15 +11,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_base, stop_when_event_set
-from tenacity.wait import wait_base, wait_random_exponential
+from tenacity import RetryCallState
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base
 
 from engine.binder.devices import DevicePreparation, PreparedDevices
 from engine.binder.volumes import Prepared, VolumePreparation
 from engine.clock import Clock, SystemClock
-from engine.cluster.backoff import is_transient, wait_retry_after
+from engine.cluster.backoff import is_transient, request_retrying
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
 from engine.model.device_uses import DeviceBindings
@@ -151,14 +150,12 @@ class Binder:
         self._devices = DevicePreparation(cluster)
         self._clock = clock or SystemClock()
         self.stopping = stop or threading.Event()
-        self._retrying = Retrying(
-            sleep=sleep or sleep_using_event(self.stopping),
-            stop=stop_after_attempt(attempts)
-            | stop_when_event_set(self.stopping)
-            | _stop_after_deadline(self._clock, deadline),
-            wait=wait_retry_after(wait or wait_random_exponential(multiplier=0.1, max=5)),
-            retry=retry_if_exception(is_transient),
-            reraise=True,
+        self._retrying = request_retrying(
+            self.stopping,
+            attempts=attempts,
+            wait=wait,
+            sleep=sleep,
+            also_stop=_stop_after_deadline(self._clock, deadline),
         )
 
     def bind(self, assignment: Assignment) -> BindResult:

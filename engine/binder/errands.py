@@ -12,14 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt
-from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_when_event_set
-from tenacity.wait import wait_base, wait_random_exponential
+from tenacity.wait import wait_base
 
 from engine.binder.anew import anew
 from engine.binder.pool import STOP_SECONDS, ImmediatePool, ThreadedPool
-from engine.cluster.backoff import is_transient, wait_retry_after
+from engine.cluster.backoff import is_transient, request_retrying
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
 from engine.model.objects import Condition, Pod, PodKey
@@ -153,12 +150,8 @@ class Runner:
         def worth_trying(error: BaseException) -> bool:
             return (is_transient(error) and not _forbidden_by_budget(error)) or _lacks_class(error)
 
-        self._retrying = Retrying(
-            sleep=sleep or sleep_using_event(self.stopping),
-            stop=stop_after_attempt(attempts) | stop_when_event_set(self.stopping),
-            wait=wait_retry_after(wait or wait_random_exponential(multiplier=0.1, max=5)),
-            retry=retry_if_exception(worth_trying),
-            reraise=True,
+        self._retrying = request_retrying(
+            self.stopping, attempts=attempts, retry=worth_trying, wait=wait, sleep=sleep
         )
 
     def run(self, errand: Errand) -> ErrandResult:

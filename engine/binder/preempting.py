@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt
-from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_when_event_set
-from tenacity.wait import wait_base, wait_random_exponential
+from tenacity.wait import wait_base
 
 from engine.binder.pool import STOP_SECONDS, WORKERS, ImmediatePool, ThreadedPool
-from engine.cluster.backoff import is_transient, wait_retry_after
+from engine.cluster.backoff import request_retrying
 from engine.cluster.errors import ApiError, ClusterError
 from engine.cluster.protocol import Cluster
 from engine.model.devices import ResourceClaim
@@ -98,13 +95,7 @@ class Clearer:
     ) -> None:
         self._cluster = cluster
         self.stopping = stop or threading.Event()
-        self._retrying = Retrying(
-            sleep=sleep or sleep_using_event(self.stopping),
-            stop=stop_after_attempt(attempts) | stop_when_event_set(self.stopping),
-            wait=wait_retry_after(wait or wait_random_exponential(multiplier=0.1, max=5)),
-            retry=retry_if_exception(is_transient),
-            reraise=True,
-        )
+        self._retrying = request_retrying(self.stopping, attempts=attempts, wait=wait, sleep=sleep)
 
     def clear(self, wanted: RoomWanted) -> RoomResult:
         """Do it. Never raises for what a cluster answers; what could not be done is in the result."""

@@ -15,13 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt
-from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
 from engine.clock import Clock, SystemClock
-from engine.cluster.backoff import is_transient, wait_retry_after
+from engine.cluster.backoff import request_retrying
 from engine.cluster.errors import ClusterError
 from engine.cluster.protocol import Cluster, ClusterEvent
 from engine.model.objects import Condition, PodKey
@@ -200,13 +197,8 @@ class EventRecorder:
         self._lost = 0
         self._unlogged = 0
         self._log_after = float("-inf")
-        self._retrying = Retrying(
-            sleep=sleep or sleep_using_event(self._abandon),
-            stop=stop_after_attempt(attempts) | stop_when_event_set(self._abandon),
-            wait=wait_retry_after(wait or wait_random_exponential(multiplier=0.2, max=10)),
-            retry=retry_if_exception(is_transient),
-            reraise=True,
-        )
+        patient = wait or wait_random_exponential(multiplier=0.2, max=10)
+        self._retrying = request_retrying(self._abandon, attempts=attempts, wait=patient, sleep=sleep)
         self._threads = [
             threading.Thread(target=self._work, name=f"recorder-{number}", daemon=True)
             for number in range(senders)

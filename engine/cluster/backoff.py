@@ -1,9 +1,14 @@
-"""How long to wait before the next try: as the server asks, else a fallback with jitter."""
+"""Whether to try again, and how long to wait before that: as the server asks, else a fallback with jitter."""
 
 from __future__ import annotations
 
-from tenacity import RetryCallState
-from tenacity.wait import wait_base
+import threading
+from collections.abc import Callable
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_base, stop_when_event_set
+from tenacity.wait import wait_base, wait_random_exponential
 
 from engine.cluster.errors import ApiError, ClusterError
 
@@ -35,3 +40,32 @@ class wait_retry_after(wait_base):  # noqa: N801  (as tenacity names its waits)
         if isinstance(error, ApiError) and error.retry_after is not None:
             return min(error.retry_after, self._longest)
         return float(self._fallback(retry_state))
+
+
+def request_retrying(
+    stop: threading.Event,
+    *,
+    attempts: int,
+    retry: Callable[[BaseException], bool] = is_transient,
+    wait: wait_base | None = None,
+    sleep: Callable[[float], None] | None = None,
+    also_stop: stop_base | None = None,
+) -> Retrying:
+    """How a request is tried again: calls what it is given, and raises its last error where no try went well.
+
+    Args:
+        stop: Set it to end a wait at once, and have no more tries.
+        attempts: Tries, at most.
+        retry: Whether an error is worth another try.
+        wait: Between tries where the server doesn't say; by default up to 5 s, with full jitter.
+        sleep: Between tries; the default wakes up when ``stop`` is set.
+        also_stop: Ends the tries, too.
+    """
+    stops = stop_after_attempt(attempts) | stop_when_event_set(stop)
+    return Retrying(
+        sleep=sleep or sleep_using_event(stop),
+        stop=stops if also_stop is None else stops | also_stop,
+        wait=wait_retry_after(wait or wait_random_exponential(multiplier=0.1, max=5)),
+        retry=retry_if_exception(retry),
+        reraise=True,
+    )

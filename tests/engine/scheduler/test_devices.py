@@ -33,7 +33,7 @@ def _no_waiting() -> Iterator[None]:
     """The binder's waits between tries are real time, of which a test has none to lose."""
     with (
         patch("tenacity.nap.time.sleep"),
-        patch("engine.binder.binding.sleep_using_event", lambda _: lambda _: None),
+        patch("engine.cluster.backoff.sleep_using_event", lambda _: lambda _: None),
     ):
         yield
 
