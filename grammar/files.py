@@ -21,12 +21,14 @@ class Result:
     """What came of a policy set.
 
     ``policy`` is None where there is an error. ``diagnostics`` are in the order of file and place. ``sources`` are the
-    texts that could be read, by the names that spans have; line feeds end all lines.
+    texts that could be read, by the names that spans have; line feeds end all lines. ``paths`` are where the files are,
+    by the same names, as they were given.
     """
 
     policy: CheckedPolicy | None
     diagnostics: tuple[Diagnostic, ...]
     sources: tuple[tuple[str, str], ...]
+    paths: tuple[tuple[str, str], ...] = ()
 
 
 def check_texts(texts: Mapping[str, str]) -> Result:
@@ -52,8 +54,10 @@ def check_paths(paths: Iterable[Path]) -> Result:
     named = list(found.values())
     bases = [Path(path).name for path in named]
     texts: dict[str, str] = {}
+    where: dict[str, str] = {}
     for given, base in zip(named, bases, strict=True):
         name = base if bases.count(base) == 1 else given
+        where[name] = given
         try:
             texts[name] = normalised(Path(given).read_bytes().decode("utf-8"))
         except UnicodeDecodeError as error:
@@ -68,7 +72,7 @@ def check_paths(paths: Iterable[Path]) -> Result:
             )
         except (OSError, ValueError) as error:
             troubles.append(_unreadable(given, error))
-    return _check(texts, troubles)
+    return replace(_check(texts, troubles), paths=tuple(where.items()))
 
 
 def _check(texts: Mapping[str, str], troubles: list[Diagnostic]) -> Result:

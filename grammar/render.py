@@ -176,6 +176,13 @@ def _columns(text: str) -> int:
     )
 
 
+def sentences(diagnostic: Diagnostic) -> str:
+    """What is wrong and how to mend it, on a line each, for whoever shows the place by other means."""
+    label = f"; {diagnostic.label}" if diagnostic.label else ""
+    help_ = f"\nhelp: {diagnostic.help}" if diagnostic.help else ""
+    return f"{diagnostic.message}{label}{help_}"
+
+
 def summary(diagnostics: Iterable[Diagnostic], files: int) -> str:
     """``2 errors, 1 warning in 3 files``."""
     errors, warnings = count(diagnostics)

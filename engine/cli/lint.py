@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from engine.cli.command import MISUSED, Command
+from engine.cli.lint_formats import FORMATS
 from grammar import CODES, RETIRED, check_paths, page
-from grammar.render import as_json, count, summary, text
+from grammar.render import count, summary, text
 
 CLEAN, FAILED, WARNINGS, ERRORS = 0, MISUSED, 2, 3
 """The exit statuses; they are the same whatever the format."""
@@ -38,10 +38,10 @@ def _is_terminal() -> bool:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json"]),
+    type=click.Choice(["text", *FORMATS]),
     default="text",
     show_default=True,
-    help="What to print.",
+    help="What to print; all but text is for programs.",
 )
 @click.option(
     "--fail-on", type=click.Choice(["warning"]), help="End with status 2 where there are only warnings."
@@ -54,7 +54,7 @@ def _is_terminal() -> bool:
     callback=_explain,
     help="Print the page of a code.",
 )
-def lint(paths: tuple[Path, ...], form: Literal["text", "json"], fail_on: str | None) -> None:
+def lint(paths: tuple[Path, ...], form: str, fail_on: str | None) -> None:
     """Check policies: all files given, and all *.policy files of the folders given, as one policy.
 
     Ends with 0 where there is no error, 3 where there are errors, 2 where there are warnings and --fail-on warning was
@@ -63,17 +63,20 @@ def lint(paths: tuple[Path, ...], form: Literal["text", "json"], fail_on: str | 
     \b
     berth lint policies/edge.policy
     berth lint --explain P203
+    berth lint --format github policies                 notes at the lines of a change, on GitHub
+    berth lint --format sarif policies >lint.sarif      for code scanning, and for editors
+    berth lint --format junit policies >lint.xml        for the test reports of most CI
+    berth lint --format json policies                   for a program of your own
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     result = check_paths(paths)
-    names = [name for name, _ in result.sources]
-    if form == "json":
-        click.echo(as_json(result.diagnostics, names))
-    else:
+    if form == "text":
         colour = _is_terminal() and not os.environ.get("NO_COLOR")
         shown = text(result.diagnostics, dict(result.sources), colour)
         if shown:
             click.echo(shown)
-        click.echo(summary(result.diagnostics, len(names)))
+        click.echo(summary(result.diagnostics, len(result.sources)))
+    elif told := FORMATS[form](result, fail_on == "warning"):
+        click.echo(told)
     errors, warnings = count(result.diagnostics)
     if errors:
         raise SystemExit(ERRORS)

@@ -16,7 +16,7 @@ from engine.cli.expectations import Verdict, judge
 from engine.cli.inputs import colours, fail, plan_of
 from engine.cli.progress import Doing, Within, work
 from engine.cli.scene import Scene
-from engine.cli.test_report import Outcome, as_json, as_junit, text
+from engine.cli.test_report import Outcome, as_json, junit, text
 from engine.compile import Plan
 from engine.settings import Settings
 from grammar import check_paths
@@ -74,7 +74,7 @@ def test(paths: tuple[Path, ...], only: str | None, form: Literal["text", "json"
     if form == "json":
         click.echo(as_json(outcomes, sources))
     elif form == "junit":
-        click.echo(as_junit(outcomes, sources))
+        click.echo(junit(outcomes, sources))
     else:
         click.echo(text(outcomes, sources, colours(sys.stdout)))
     statuses = {outcome.status for outcome in outcomes}

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
-from xml.etree import ElementTree
 
 from engine.cli.expectations import Verdict
+from engine.cli.junit import Case, as_junit, printable
 from grammar.diagnostic import Note
 from grammar.policy_tests import Test
 from grammar.render import finding
@@ -97,8 +97,8 @@ def _painted(said: str, status: str, colour: bool) -> str:
     return f"{_COLOURS[status]}{said}{_RESET}" if colour else said
 
 
-def _printable(said: str, besides: str = "\n") -> str:
-    return "".join(char if char.isprintable() or char in besides else "�" for char in said)
+def _printable(said: str) -> str:
+    return printable(said, besides="\n")
 
 
 # JSON
@@ -153,47 +153,21 @@ def _verdict_json(verdict: Verdict) -> dict[str, object]:
 # JUnit
 
 
-def as_junit(outcomes: Sequence[Outcome], sources: Mapping[str, str]) -> str:
-    """What ``--format junit`` writes: a suite for each file, a case for each test."""
-    suites = ElementTree.Element("testsuites", {"name": "berth test", **_counts(outcomes)})
-    for file in dict.fromkeys(outcome.test.span.file for outcome in outcomes):
-        own = [outcome for outcome in outcomes if outcome.test.span.file == file]
-        suite = ElementTree.SubElement(suites, "testsuite", {"name": _xml(file), **_counts(own)})
-        for outcome in own:
-            case = ElementTree.SubElement(
-                suite,
-                "testcase",
-                {
-                    "name": _xml(outcome.test.text),
-                    "classname": _xml(file),
-                    "file": _xml(file),
-                    "line": str(outcome.test.span.line),
-                    "time": f"{outcome.took:.3f}",
-                },
-            )
-            failed = [verdict for verdict in outcome.verdicts if not verdict.met]
-            if failed:
-                message = {"message": _xml("; ".join(verdict.wrong for verdict in failed))}
-                details = "\n".join(_failure(verdict, sources, False) for verdict in failed)
-                ElementTree.SubElement(case, "failure", message).text = _xml(details)
-            if outcome.broken:
-                ElementTree.SubElement(case, "error", {"message": _xml(outcome.broken)})
-            if outcome.notes:
-                ElementTree.SubElement(case, "system-out").text = _xml("\n".join(outcome.notes))
-    ElementTree.indent(suites)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(suites, encoding="unicode")}'
+def junit(outcomes: Sequence[Outcome], sources: Mapping[str, str]) -> str:
+    """What ``--format junit`` writes."""
+    return as_junit("berth test", [_case(outcome, sources) for outcome in outcomes])
 
 
-def _counts(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    statuses = [outcome.status for outcome in outcomes]
-    return {
-        "tests": str(len(statuses)),
-        "failures": str(statuses.count("failed")),
-        "errors": str(statuses.count("broken")),
-        "time": f"{sum(outcome.took for outcome in outcomes):.3f}",
-    }
-
-
-def _xml(said: str) -> str:
-    """Without the characters that XML has no way to write."""
-    return _printable(said, besides="\n\t")
+def _case(outcome: Outcome, sources: Mapping[str, str]) -> Case:
+    failed = [verdict for verdict in outcome.verdicts if not verdict.met]
+    short = "; ".join(verdict.wrong for verdict in failed)
+    full = "\n".join(_failure(verdict, sources, False) for verdict in failed)
+    return Case(
+        outcome.test.text,
+        outcome.test.span.file,
+        outcome.test.span.line,
+        outcome.took,
+        (short, full) if failed else None,
+        outcome.broken,
+        "\n".join(outcome.notes),
+    )
