@@ -15,7 +15,7 @@ from grammar.healing import healing_warnings
 from grammar.labels import impossible_labels
 from grammar.policy import Bound, Subject
 from grammar.redundant import redundant
-from grammar.satisfiable import atoms, implies, impossible, operands
+from grammar.satisfiable import atoms, effect, implies, impossible, operands
 from grammar.span import Span
 
 MOST_COMPARED = 64
@@ -162,7 +162,7 @@ class _Rule:
                 "the same for every node",
                 "what chooses the pods belongs in the header: `rule NAME for pods where …`",
             )
-        elif isinstance(statement, policy.Require) and impossible(_effect(statement)):
+        elif isinstance(statement, policy.Require) and impossible(effect(statement)):
             yield Diagnostic(
                 "P420",
                 "this forbids every node",
@@ -175,7 +175,7 @@ class _Rule:
         clash = False
         kept: list[policy.Require] = []
         for statement in required:
-            if self._rule.condition is None or not impossible(self._rule.condition, _effect(statement)):
+            if self._rule.condition is None or not impossible(self._rule.condition, effect(statement)):
                 kept.append(statement)
                 continue
             clash = True
@@ -189,7 +189,7 @@ class _Rule:
             )
         pairs = [(first, second) for first in outer for second in kept]
         for first, second in (*pairs, *combinations(kept, 2)):
-            if impossible(_effect(first), _effect(second), *self._header):
+            if impossible(effect(first), effect(second), *self._header):
                 clash = True
                 yield Diagnostic(
                     "P421",
@@ -199,7 +199,7 @@ class _Rule:
                     "a rule asks for all of its requirements at once: join them by `or`, or make one a preference",
                     (Note(first.span, "asked for as well"),),
                 )
-        everything = [_effect(statement) for statement in (*outer, *required)]
+        everything = [effect(statement) for statement in (*outer, *required)]
         if not clash and required and len(everything) > 2 and impossible(*self._header, *everything):
             yield Diagnostic(
                 "P421",
@@ -211,7 +211,7 @@ class _Rule:
 
     def _never_counts(self, statement: policy.Prefer, required: list[policy.Require]) -> Iterator[Diagnostic]:
         for other in required:
-            if impossible(statement.condition, _effect(other)):
+            if impossible(statement.condition, effect(other)):
                 yield Diagnostic(
                     "P429",
                     "this never counts",
@@ -272,7 +272,7 @@ class _Rule:
                 )
                 continue
             for other in required:
-                if impossible(condition, _effect(other), *self._header):
+                if impossible(condition, effect(other), *self._header):
                     yield Diagnostic(
                         "P423",
                         f"no node of `{step.nodes}` can take a pod of this rule",
@@ -302,11 +302,6 @@ class _Rule:
                     "take it out, or look for a wrong value in the choice of pods",
                     (Note(waived.condition.span, f"the pods of `{name}`"),),
                 )
-
-
-def _effect(statement: policy.Require) -> policy.Condition:
-    """What a node has to meet."""
-    return policy.Not(statement.condition) if statement.forbid else statement.condition
 
 
 def _asks_the_node(condition: policy.Condition) -> bool:

@@ -1,8 +1,9 @@
 """The catalogue of diagnostic codes. A code is never given to anything else, not even after it is gone.
 
 P0xx files · P1xx syntax · P2xx names · P3xx types and units · P4xx meaning (from P420 on: warnings) · P5xx reserves and
-heals · P6xx tests · P9xx what the engine cannot carry out yet. Each has a page in ``grammar/codes/``, which
-``berth lint --explain CODE`` prints; so has a code that is no longer reported, which says why.
+heals · P6xx tests · P7xx what one cluster cannot meet (warnings) · P9xx what the engine cannot carry out yet. Each has
+a page in ``grammar/codes/``, which ``berth lint --explain CODE`` prints; so has a code that is no longer reported, which
+says why.
 """
 
 from __future__ import annotations
@@ -117,6 +118,15 @@ CODES: dict[str, Code] = (
         P607="a name that Kubernetes does not allow",
         P608="a pod expected in two places at once",
         P609="a heal as the reason for waiting",
+    )
+    | _catalogue(
+        Severity.WARNING,
+        P701="a label that no node here has",
+        P702="a value that no node here has",
+        P703="a condition that no node here meets",
+        P704="fewer domains than it takes",
+        P705="a delay from what is not here",
+        P706="a limit within which no node here is",
     )
 )
 

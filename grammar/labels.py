@@ -14,6 +14,9 @@ from grammar.span import Span
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 DNS_SUBDOMAIN = re.compile(rf"{DNS_LABEL.pattern}(?:\.{DNS_LABEL.pattern})*")
+_MILLISECONDS = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
+MAX_DELAY_MS = 600_000
+"""The longest round trip that there is, ten minutes; what measures and what places take no longer one."""
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 
 
@@ -34,6 +37,12 @@ def possible_key(pattern: str, annotation: bool = False) -> bool:
 def possible_value(value: str) -> bool:
     """Whether a label can have the value: at most 63 characters as in a key's name, or none at all."""
     return len(value) <= 63 and _VALUE.fullmatch(value) is not None
+
+
+def milliseconds(value: str) -> float | None:
+    """The delay that a label's value is: a plain number of ms, of at most ten minutes; None where it is none."""
+    found = float(value) if _MILLISECONDS.fullmatch(value) else MAX_DELAY_MS + 1
+    return found if found <= MAX_DELAY_MS else None
 
 
 def impossible_labels(checked: policy.CheckedPolicy) -> Iterator[Diagnostic]:

@@ -243,6 +243,12 @@ class ForEachLabel:
     body: tuple[Statement, ...]
     span: Span = field(default=NOWHERE, compare=False)
 
+    def bound_by(self, key: str) -> str | None:
+        """What the variable stands for in a label's key; None where the key does not fit the pattern."""
+        fits = key.startswith(self.prefix) and key.endswith(self.suffix)
+        fixed = len(self.prefix) + len(self.suffix)
+        return key[len(self.prefix) : len(key) - len(self.suffix)] if fits and len(key) > fixed else None
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:

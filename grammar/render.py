@@ -186,8 +186,8 @@ def sentences(diagnostic: Diagnostic) -> str:
 def summary(diagnostics: Iterable[Diagnostic], files: int) -> str:
     """``2 errors, 1 warning in 3 files``."""
     errors, warnings = count(diagnostics)
-    found = [_many(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number]
-    return f"{', '.join(found) or 'no errors, no warnings'} in {_many(files, 'file')}"
+    found = [many(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number]
+    return f"{', '.join(found) or 'no errors, no warnings'} in {many(files, 'file')}"
 
 
 def count(diagnostics: Iterable[Diagnostic]) -> tuple[int, int]:
@@ -196,8 +196,9 @@ def count(diagnostics: Iterable[Diagnostic]) -> tuple[int, int]:
     return found.count(Severity.ERROR), found.count(Severity.WARNING)
 
 
-def _many(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+def many(number: int, word: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def as_json(diagnostics: Iterable[Diagnostic], files: Iterable[str]) -> str:

@@ -288,3 +288,8 @@ def operands(condition: policy.Condition) -> Iterable[policy.Operand]:
                 yield from (atom.operand, *atom.choices)
             case policy.Truth():
                 yield atom.fact
+
+
+def effect(statement: policy.Require) -> policy.Condition:
+    """What a node has to meet."""
+    return policy.Not(statement.condition) if statement.forbid else statement.condition

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from grammar import policy, tree
 from grammar.conditions import Conditions
 from grammar.diagnostic import Diagnostic, Note
 from grammar.facts import RESOURCES, resource_kind
-from grammar.labels import DNS_LABEL, DNS_SUBDOMAIN, key_warning, possible_key, value_warning
+from grammar.labels import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    MAX_DELAY_MS,
+    key_warning,
+    possible_key,
+    value_warning,
+)
 from grammar.policy import Kind
 from grammar.policy_tests import After, Expect, LoseNode, SceneNode, ScenePod, Test, TestStep
 from grammar.span import Span
@@ -20,9 +26,6 @@ from grammar.symbols import Symbols
 
 _KEYS = {domain.name: domain.label for domain in policy.BUILTIN_DOMAINS if domain.label is not None}
 """The labels that ``zone`` and ``region`` stand for."""
-
-MAX_DELAY_MS: Final = 600_000
-"""The longest round trip that there is; what measures and what places take no longer one."""
 
 Report = Callable[[Diagnostic], None]
 

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from engine.cli.explain_subject import World, from_cluster, from_files, from_scenario
-from engine.cli.inputs import fail, read_settings
+from engine.cli.command import fail
 from engine.cli.parameters import FILE, Moment
 
-_OPTIONS: Final = (
-    click.option(
-        "--kubeconfig", type=FILE, metavar="FILE", help="Ask a live cluster; the default. It is only read."
-    ),
+if TYPE_CHECKING:
+    from engine.cli.explain_subject import World
+
+_Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+_LIVE: Final[_Option] = click.option(
+    "--kubeconfig", type=FILE, metavar="FILE", help="Ask a live cluster; the default. It is only read."
+)
+_LIVE_IF_NAMED: Final[_Option] = click.option(
+    "--kubeconfig", type=FILE, metavar="FILE", help="Look at a live cluster, too. It is only read."
+)
+_POLICIES: Final[_Option] = click.option(
+    "--policies", type=FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
+)
+_OTHERS: Final[tuple[_Option, ...]] = (
     click.option("--context", metavar="NAME", help="The kubeconfig's context, if not its current one."),
     click.option(
         "--cluster",
@@ -29,9 +39,6 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--scenario", type=FILE, metavar="FILE", help="Ask a simulated cluster. See docs/scenario.md."
-    ),
-    click.option(
-        "--policies", type=FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
     ),
     click.option(
         "--delays",
@@ -70,11 +77,19 @@ class Asked:
         """Whether any of them was given."""
         return self != Asked()
 
+    @property
+    def live(self) -> bool:
+        """Whether a live cluster is named."""
+        return self.kubeconfig is not None or self.context is not None
+
     def world(self) -> World:
         """The cluster at its moment; or an exit that says why there is none."""
+        # Whoever only looks at policies has these options, too, and shall not wait for the engine.
+        from engine.cli.explain_subject import from_cluster, from_files, from_scenario
+        from engine.cli.inputs import read_settings
+
         chosen = read_settings(self.settings)
-        live = self.kubeconfig is not None or self.context is not None
-        if sum((bool(self.cluster), self.scenario is not None, live)) > 1:
+        if sum((bool(self.cluster), self.scenario is not None, self.live)) > 1:
             fail("--kubeconfig, --cluster and --scenario are three clusters; give one of them")
         if self.scenario is not None:
             if isinstance(self.at, datetime):
@@ -94,21 +109,23 @@ class Asked:
 
 def asks_world(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options; the function gets them as one first argument, an `Asked`."""
+    return _with(function, (_LIVE, *_OTHERS[:3], _POLICIES, *_OTHERS[3:]))
+
+
+def may_ask_world(function: Callable[..., None]) -> Callable[..., None]:
+    """The same for a command that has policies by itself and looks at a cluster only where one is named."""
+    return _with(function, (_LIVE_IF_NAMED, *_OTHERS))
+
+
+def _with(function: Callable[..., None], options: Iterable[_Option]) -> Callable[..., None]:
+    named = [one.name for one in fields(Asked)]
 
     @functools.wraps(function)
-    def called(
-        kubeconfig: Path | None,
-        context: str | None,
-        cluster: tuple[Path, ...],
-        scenario: Path | None,
-        policies: tuple[Path, ...],
-        delays: tuple[Path, ...],
-        settings: Path | None,
-        at: float | datetime | None,
-        **others: object,
-    ) -> None:
-        function(Asked(kubeconfig, context, cluster, scenario, policies, delays, settings, at), **others)
+    def called(**given: Any) -> None:
+        asked = {name: given.pop(name) for name in named if name in given}
+        function(Asked(**asked), **given)
 
-    for option in reversed(_OPTIONS):
-        called = option(called)
-    return called
+    command: Callable[..., None] = called
+    for option in reversed([*options]):
+        command = option(command)
+    return command

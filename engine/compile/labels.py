@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Final
 
-from engine.delay.map import MAX_MS
+from grammar.labels import MAX_DELAY_MS, milliseconds
 from grammar.policy import ForEachLabel
 from grammar.span import Span
-
-_MILLISECONDS: Final = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 
 
 class LabelError(ValueError):
@@ -19,7 +15,7 @@ class LabelError(ValueError):
     def __init__(self, key: str, value: str, span: Span) -> None:
         super().__init__(
             f'label {key}: "{value}" is no delay; '
-            f'write milliseconds as a plain number from 0 to {MAX_MS:.0f}, such as "25"'
+            f'write milliseconds as a plain number from 0 to {MAX_DELAY_MS}, such as "25"'
         )
         self.span = span
 
@@ -30,14 +26,14 @@ def matching_labels(statement: ForEachLabel, labels: Mapping[str, str]) -> Itera
     Raises:
         LabelError: A value is not a plain number of milliseconds.
     """
-    prefix, suffix = statement.prefix, statement.suffix
     for key in sorted(labels):
-        if len(key) > len(prefix) + len(suffix) and key.startswith(prefix) and key.endswith(suffix):
-            yield key[len(prefix) : len(key) - len(suffix)], _limit(key, labels[key], statement.span)
+        name = statement.bound_by(key)
+        if name is not None:
+            yield name, _limit(key, labels[key], statement.span)
 
 
 def _limit(key: str, value: str, span: Span) -> float:
-    limit = float(value) if _MILLISECONDS.fullmatch(value) else MAX_MS + 1
-    if limit > MAX_MS:
+    limit = milliseconds(value)
+    if limit is None:
         raise LabelError(key, value, span)
     return limit

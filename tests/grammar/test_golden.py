@@ -11,6 +11,7 @@ import pytest
 
 from grammar import CODES, RETIRED, check_paths, check_texts, page
 from grammar.render import summary, text
+from tests.grammar.cluster import compared
 
 GOLDEN = Path(__file__).parent / "golden"
 _EXAMPLE = re.compile(r"(Wrong|Right):\n\n```policy\n(.*?)```", re.DOTALL)
@@ -18,7 +19,7 @@ _EXAMPLE = re.compile(r"(Wrong|Right):\n\n```policy\n(.*?)```", re.DOTALL)
 
 def _output(code: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(GOLDEN)
-    result = check_paths([Path(f"{code}.policy")])
+    result = compared(check_paths([Path(f"{code}.policy")]), code)
     return (
         text(result.diagnostics, dict(result.sources))
         + "\n"
@@ -67,5 +68,5 @@ def test_no_page_and_no_golden_file_is_left_over() -> None:
 def test_the_examples_of_a_page_are_as_wrong_and_as_right_as_it_says(
     code: str, label: str, example: str
 ) -> None:
-    codes = {found.code for found in check_texts({"example": example}).diagnostics}
+    codes = {found.code for found in compared(check_texts({"example": example}), code).diagnostics}
     assert codes == ({code} if label == "Wrong" else set())

@@ -25,7 +25,7 @@ from engine.cli.scene import ROOM, Scene
 from engine.delay.map import MAX_MS
 from engine.scheduler.scheduler import Scheduler
 from grammar import check_paths
-from grammar.scenes import MAX_DELAY_MS
+from grammar.labels import MAX_DELAY_MS
 from tests.engine.cli.berth import run
 from tests.engine.cli.test_reserve import compare, schema
 from tests.engine.cli.test_terminal import Ticks

@@ -1,0 +1,69 @@
+"""What there is in a cluster, as far as a policy can be compared with it. Whoever knows a cluster fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from grammar import policy
+
+ZONE = next(domain.label or "" for domain in policy.BUILTIN_DOMAINS if domain.name == "zone")
+"""The label of a node's zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node. One that is not ready is here all the same, but no delay can be measured from it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that the policy places."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A cluster at a moment.
+
+    Attributes:
+        pods: Those that the policy places; it says nothing of others.
+        workloads: Namespace and name of each workload that has pods, whoever places these.
+        delays: The round trips in ms that are known from a node to others, by their names; None where nobody was asked
+            for delays at all.
+        values: Of each label that nodes have, its values, and how many nodes have each. Made of the nodes.
+    """
+
+    nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...] = ()
+    workloads: frozenset[tuple[str, str]] = frozenset()
+    delays: Callable[[str], Mapping[str, float]] | None = None
+    values: Mapping[str, Mapping[str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        values: dict[str, dict[str, int]] = {}
+        for node in self.nodes:
+            for key, value in node.labels.items():
+                counts = values.setdefault(key, {})
+                counts[value] = counts.get(value, 0) + 1
+        object.__setattr__(self, "values", values)
+
+    def origins(self, name: str) -> tuple[Node, ...] | None:
+        """The nodes that a delay from a node or zone of that name is measured from; none where there is no such.
+
+        None where that cannot be told: a workload is where its pods are, and whose a name is depends on the pod's
+        namespace; from a node that is not ready nothing is measured for the moment.
+        """
+        found = tuple(node for node in self.nodes if node.name == name)
+        if not found:
+            if any(workload == name for _, workload in self.workloads):
+                return None
+            found = tuple(node for node in self.nodes if node.labels.get(ZONE) == name)
+        return found if all(node.ready for node in found) else None
