@@ -2,8 +2,8 @@
 
 P0xx files · P1xx syntax · P2xx names · P3xx types and units · P4xx meaning (from P420 on: warnings) · P5xx reserves and
 heals · P6xx tests · P7xx what one cluster cannot meet (warnings) · P9xx what the engine cannot carry out yet. Each has
-a page in ``grammar/codes/``, which ``berth lint --explain CODE`` prints; so has a code that is no longer reported, which
-says why.
+a page in ``grammar/codes/``, which ``berth lint --explain CODE`` prints; so has a code that is no longer reported, to
+say why.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from typing import Final
 from grammar.render import many
 from grammar.suggest import likely, listed, nearest
 
-_DIGITS: Final = re.compile(r"\d+")
+_NUMBER: Final = re.compile(r"[-_.]?\d+")
 _SHOWN: Final = 8
 
 
 def near_name(word: str, choices: Iterable[str]) -> str | None:
     """The name that is likely to be meant. Another number makes no typo: ``edge-7`` is not meant as ``edge-1``."""
-    shape = _DIGITS.sub("0", word)
-    known = [choice for choice in dict.fromkeys(choices) if _DIGITS.sub("0", choice) != shape]
+    shape = _NUMBER.sub("", word)
+    known = [choice for choice in dict.fromkeys(choices) if _NUMBER.sub("", choice) != shape]
     return nearest(word, likely(word, known))
 
 
@@ -50,7 +50,7 @@ def values_here(word: str, values: Mapping[str, int]) -> str:
     said = f"did you mean `{near}`? " if near is not None else ""
     ranked = sorted(values, key=lambda value: (-values[value], value))
     shown = [f"`{value}` on {many(values[value], 'node')}" for value in ranked[:_SHOWN]]
-    rest = [f"{len(ranked) - _SHOWN} more values"] if len(ranked) > _SHOWN else []
+    rest = [f"{len(ranked) - _SHOWN:,} more values"] if len(ranked) > _SHOWN else []
     return f"{said}here are {joined([*shown, *rest])}"
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from grammar import CODES, Severity, check_texts
+from grammar.beside import beside
 from grammar.facts import FACTS, table
 from grammar.parser import load
 from grammar.render import text
+from tests.grammar.cluster import CLUSTER
 
 PAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```policy\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -29,6 +31,19 @@ def test_the_output_in_it_is_what_is_printed() -> None:
     (shown,) = re.findall(r"^```\n(error.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     policy = "rule r for all pods {\n  require node.memory > 4Gi\n}\n"
     assert text(check_texts({"edge.policy": policy}).diagnostics, {"edge.policy": policy}) == shown
+
+
+def test_the_output_beside_a_cluster_is_what_is_printed() -> None:
+    (shown,) = re.findall(r"^```\n(warning\[P7.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    policy = 'rule r for all pods {\n  require node.zone == "viena"\n}\n'
+    found = beside(check_texts({"near.policy": policy}), CLUSTER)
+    assert text(found.diagnostics, {"near.policy": policy}) == shown
+
+
+def test_the_codes_beside_a_cluster_are_in_it() -> None:
+    assert re.findall(r"^\| (P7\d\d) ", PAGE, re.MULTILINE) == [
+        code for code in CODES if code.startswith("P7")
+    ]
 
 
 def test_warnings_are_p420_to_p499_and_p7xx() -> None:
