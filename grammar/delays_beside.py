@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from grammar import policy
@@ -55,6 +55,7 @@ class _Rule:
         self._usable = [
             node for node in inventory.nodes if not any(holds(effect(one), node) is False for one in required)
         ]
+        self._names = {node.name for node in self._usable}
         self._pods = [
             pod for pod in inventory.pods if rule.condition is None or holds(rule.condition, pod) is True
         ]
@@ -70,9 +71,7 @@ class _Rule:
     def warnings(self) -> Iterator[Diagnostic]:
         for delay in _delays(self._rule.statements):
             if not delay.bound and self._stranger(delay.origin):
-                yield self._nobody(
-                    f"`{delay.origin}`", delay.origin, delay.span, "no delay is measured from it"
-                )
+                yield self._nobody(delay.origin, delay.span, "no delay is measured from it")
         for limit in _limits(self._rule.statements):
             if not limit.delay.bound and isinstance(limit.limit, policy.Literal):
                 ms = float(limit.limit.value)
@@ -86,43 +85,48 @@ class _Rule:
         if delay is None:
             return
         wishes = _wishes(statement, self._pods)
-        strangers = [wish for wish in wishes if all(self._stranger(wish.name, pod) for pod in wish.pods)]
+        strangers: list[_Wish] = []
+        known: list[_Wish] = []
+        for wish in wishes:
+            strange = all(self._stranger(wish.name, pod) for pod in wish.pods)
+            (strangers if strange else known).append(wish)
         yield from self._strangers(strangers, delay.span)
         limits = [one for one in _limits(statement.body) if one.delay.bound]
         beyond: list[Diagnostic] = []
-        for wish in wishes:
+        for wish in known:
             pods = [pod for pod in wish.pods if not any(_may(one, pod) for one in self._let_off)]
             ms = milliseconds(wish.value)
-            if not pods or wish in strangers or ms is None:
+            if not pods or ms is None:
                 continue
             for limit in limits:
-                beyond += self._beyond(limit, wish.name, ms, f"{ms:g}ms", _asked_by(wish.key, pods))
-        yield from beyond[:_SHOWN]
+                fixed = limit.limit if isinstance(limit.limit, policy.Literal) else None
+                most, shown = (ms, f"{ms:g}ms") if fixed is None else (float(fixed.value), fixed.text)
+                beyond += self._beyond(limit, wish.name, most, shown, _asked_by(wish.key, pods))
+        yield from _some(beyond)
 
     def _strangers(self, wishes: list[_Wish], span: Span) -> Iterator[Diagnostic]:
         by_name: dict[str, list[Pod]] = {}
         for wish in wishes:
             by_name.setdefault(wish.name, []).extend(wish.pods)
-        for name, pods in [*by_name.items()][:_SHOWN]:
-            key = next(wish.key for wish in wishes if wish.name == name)
-            yield self._nobody(f"`{name}`", name, span, _asked_by(key, pods))
+        keys = {wish.name: wish.key for wish in wishes}
+        first = [*by_name.items()][:_SHOWN]
+        found = [self._nobody(name, span, _asked_by(keys[name], pods)) for name, pods in first]
+        yield from _some(found, len(by_name))
 
     # ---- names
 
     def _stranger(self, name: str, pod: Pod | None = None) -> bool:
         """Whether nothing is called so; for a pod, nothing that it can mean."""
         here = self._inventory
-        if any(node.name == name or node.labels.get(ZONE) == name for node in here.nodes):
+        if name in here.places:
             return False
-        if pod is not None:
-            return (pod.namespace, name) not in here.workloads
-        return all(workload != name for _, workload in here.workloads)
+        return name not in here.programs if pod is None else (pod.namespace, name) not in here.workloads
 
-    def _nobody(self, shown: str, name: str, span: Span, label: str) -> Diagnostic:
+    def _nobody(self, name: str, span: Span, label: str) -> Diagnostic:
         here = self._inventory
         return Diagnostic(
             "P705",
-            f"{shown} is no node, zone or workload here",
+            f"`{name}` is no node, zone or workload here",
             span,
             label,
             names_here(
@@ -130,7 +134,7 @@ class _Rule:
                 {
                     "nodes": sorted(node.name for node in here.nodes),
                     "zones": sorted(here.values.get(ZONE, {})),
-                    "workloads": sorted({workload for _, workload in here.workloads}),
+                    "workloads": sorted(here.programs),
                 },
             ),
         )
@@ -142,8 +146,8 @@ class _Rule:
         if here.delays is None or not self._usable:
             return
         origins = here.origins(name)
-        if not origins:
-            return
+        if not origins or (ms > 0 and any(node.name in self._names for node in origins)):
+            return  # what it is measured from is 0 ms from itself
         known = _from(origins, self._usable, here)
         nearest = min(known, key=lambda node: known[node], default=None)
         if nearest is not None and (
@@ -167,7 +171,7 @@ class _Rule:
         )
 
 
-def _from(origins: tuple[Node, ...], nodes: list[Node], here: Inventory) -> dict[str, float]:
+def _from(origins: Sequence[Node], nodes: list[Node], here: Inventory) -> dict[str, float]:
     """The round trips that are known to nodes, from the nearest of the origins."""
     assert here.delays is not None
     known: dict[str, float] = {}
@@ -188,6 +192,14 @@ def _wishes(statement: policy.ForEachLabel, pods: list[Pod]) -> list[_Wish]:
             if name is not None:
                 found.setdefault((key, value, name), []).append(pod)
     return [_Wish(*asked, tuple(those)) for asked, those in sorted(found.items())]
+
+
+def _some(found: list[Diagnostic], number: int | None = None) -> list[Diagnostic]:
+    """The first few of what labels of pods are at fault for; the last one says how many there are besides."""
+    shown, besides = found[:_SHOWN], (number or len(found)) - _SHOWN
+    if besides > 0:
+        shown[-1] = replace(shown[-1], label=f"{shown[-1].label}; {besides:,} more are like it")
+    return shown
 
 
 def _asked_by(key: str, pods: list[Pod]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from grammar import policy
@@ -39,6 +39,8 @@ class Inventory:
         delays: The round trips in ms that are known from a node to others, by their names; None where nobody was asked
             for delays at all.
         values: Of each label that nodes have, its values, and how many nodes have each. Made of the nodes.
+        places: The nodes of each zone, and each node by its own name, which comes first. Made of the nodes.
+        programs: The names of the workloads, in whichever namespace.
     """
 
     nodes: tuple[Node, ...]
@@ -46,24 +48,30 @@ class Inventory:
     workloads: frozenset[tuple[str, str]] = frozenset()
     delays: Callable[[str], Mapping[str, float]] | None = None
     values: Mapping[str, Mapping[str, int]] = field(init=False)
+    places: Mapping[str, Sequence[Node]] = field(init=False)
+    programs: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         values: dict[str, dict[str, int]] = {}
+        zones: dict[str, list[Node]] = {}
         for node in self.nodes:
             for key, value in node.labels.items():
                 counts = values.setdefault(key, {})
                 counts[value] = counts.get(value, 0) + 1
+            if ZONE in node.labels:
+                zones.setdefault(node.labels[ZONE], []).append(node)
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "places", {**zones, **{node.name: [node] for node in self.nodes}})
+        object.__setattr__(self, "programs", frozenset(name for _, name in self.workloads))
 
-    def origins(self, name: str) -> tuple[Node, ...] | None:
+    def origins(self, name: str) -> Sequence[Node] | None:
         """The nodes that a delay from a node or zone of that name is measured from; none where there is no such.
 
         None where that cannot be told: a workload is where its pods are, and whose a name is depends on the pod's
         namespace; from a node that is not ready nothing is measured for the moment.
         """
-        found = tuple(node for node in self.nodes if node.name == name)
-        if not found:
-            if any(workload == name for _, workload in self.workloads):
-                return None
-            found = tuple(node for node in self.nodes if node.labels.get(ZONE) == name)
+        found = self.places.get(name, ())
+        ours = len(found) == 1 and found[0].name == name
+        if not ours and name in self.programs:
+            return None
         return found if all(node.ready for node in found) else None

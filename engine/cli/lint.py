@@ -74,6 +74,8 @@ def lint(asked: Asked, paths: tuple[Path, ...], form: str, fail_on: str | None) 
     berth lint --format sarif policies >lint.sarif      for code scanning, and for editors
     berth lint --format junit policies >lint.xml        for the test reports of most CI
     berth lint --format json policies                   for a program of your own
+    berth lint --cluster dump.json --delays delays.csv policies
+    berth lint --kubeconfig ~/.kube/config policies
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     result, told = _compared(check_paths(paths), asked)
     if form == "text":

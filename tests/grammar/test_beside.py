@@ -225,7 +225,17 @@ def test_pods_that_ask_for_one_name_are_told_of_once() -> None:
 
 def test_of_many_names_only_some_are_told() -> None:
     found = told(NEAR, pods(*({f"delay_gone-{number}": "5"} for number in range(50))))
-    assert len(found) == 5
+    assert [("more are like it" in said) for _, said in found] == [False] * 4 + [True]
+    assert "`delay_gone-12` of pod shop/p12; 45 more are like it" in found[-1][1]
+
+
+def test_a_limit_that_the_policy_sets_for_all_labels() -> None:
+    text = NEAR.replace("<= limit", "<= 3ms").replace("{\n  for", '{\n  require node.zone == "graz"\n  for')
+    [(code, said)] = told(text, pods({"delay_edge-1": "25"}))
+    assert (code, said.partition(" | ")[0]) == (
+        "P706",
+        "no node that this rule could use is within 3ms of `edge-1`",
+    )
 
 
 # What is not known
