@@ -116,5 +116,5 @@ def _beside_what(inventory: Inventory) -> str:
     """What was compared with, for the summary."""
     if not inventory.nodes:
         return "; the cluster has no node, so they were not compared with it"
-    delays = "" if inventory.delays is not None else ", without delays"
-    return f", beside {many(len(inventory.nodes), 'node')} and {many(len(inventory.pods), 'pod')}{delays}"
+    nodes, pods = many(len(inventory.nodes), "node"), many(len(inventory.pods), "pod")
+    return f", beside {nodes} and {pods} that Berth places{', without delays' if inventory.delays is None else ''}"

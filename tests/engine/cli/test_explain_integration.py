@@ -109,6 +109,17 @@ def test_a_dump_explains_what_the_cluster_does(world: ControlPlane, tmp_path: Pa
     }
 
 
+def test_lint_finds_in_a_cluster_what_it_finds_in_its_dump(world: ControlPlane, tmp_path: Path) -> None:
+    live: list[str | Path] = ["--kubeconfig", world.kubeconfig]
+    assert run(["dump", *live, "--output", "dump.json"], tmp_path).exit_code == 0
+    (tmp_path / "wrong.policy").write_text(POLICY.replace('node.labels["', 'node.labels["x-'))
+    asked = run(["lint", "wrong.policy", *live], tmp_path)
+    assert asked.exit_code == 0, asked.stderr
+    assert "warning[P701]: no node here has the label `x-" in asked.stdout
+    assert asked.stdout.endswith("beside 4 nodes and 0 pods that Berth places, without delays\n")
+    assert run(["lint", "wrong.policy", "--cluster", "dump.json"], tmp_path).stdout == asked.stdout
+
+
 def test_who_may_read_little_is_told_what_is_missing(world: ControlPlane, tmp_path: Path) -> None:
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",

@@ -58,11 +58,11 @@ def test_what_is_printed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "summary"),
     [
-        pytest.param([*DUMP, *DELAYS], ", beside 5 nodes and 5 pods\n", id="a dump and delays"),
-        pytest.param(DUMP, ", beside 5 nodes and 5 pods, without delays\n", id="a dump alone"),
+        pytest.param([*DUMP, *DELAYS], ", beside 5 nodes and 5 pods that Berth places\n", id="a dump and delays"),
+        pytest.param(DUMP, ", beside 5 nodes and 5 pods that Berth places, without delays\n", id="a dump alone"),
         pytest.param(
             ["--scenario", str(ROOT / "demo" / "edge.scenario.yaml"), "--at", "10s"],
-            ", beside 9 nodes and 14 pods\n", id="a scenario",
+            ", beside 9 nodes and 14 pods that Berth places\n", id="a scenario",
         ),
         pytest.param([], "in 1 file\n", id="nothing"),
     ],
