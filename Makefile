@@ -48,9 +48,11 @@ $(VENV)/bin/python:
 $(VENV)/.runtime: setup.py | $(VENV)/bin/python
 	@echo "installing the scheduler and what it needs (a minute or two the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q engine grammar  # else each start compiles, where Python is told to write no byte code
 	@touch $@
 
 $(VENV)/.dev: setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "installing the scheduler and the tools of its tests (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m compileall -q engine grammar
 	@touch $@ $(VENV)/.runtime

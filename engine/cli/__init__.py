@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from engine.cli.command import Group
+from engine.cli.importing import importing
 
 _COMMANDS: Final = {
     "lint": "check policies before they are mounted",
@@ -37,7 +38,8 @@ class _Lazy(Group):
         """The subcommand, None where there is no such."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"engine.cli.{cmd_name}"), cmd_name)
+        with importing():
+            command: click.Command = getattr(import_module(f"engine.cli.{cmd_name}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)

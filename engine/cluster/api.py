@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -15,6 +15,7 @@ import msgspec
 
 from engine.clock import Clock, SystemClock, utc
 from engine.cluster import wire
+from engine.cluster.ahead import ListsAhead
 from engine.cluster.configuration import find_credentials
 from engine.cluster.errors import ApiError, Expired, Unreachable, other_value
 from engine.cluster.protocol import ClusterEvent, LeaseRecord, Listing, Object, ResourceKind, WatchEvent
@@ -94,6 +95,7 @@ class ApiCluster:
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._interrupted = False
+        self._ahead = ListsAhead(self._list)
 
     def server_version(self) -> str:
         """The server's version, such as ``v1.36.3``. The cheapest proof that it is there and lets us in."""
@@ -107,8 +109,16 @@ class ApiCluster:
         """The body of a GET, for what the protocol has no method for."""
         return self._send("GET", target).body
 
+    def list_ahead(self, kinds: Iterable[ResourceKind]) -> None:
+        """Ask for lists now that `list` is going to be called for soon, once each."""
+        self._ahead.begin(kinds)
+
     def list(self, kind: ResourceKind) -> Listing:
         """All objects of the kind, in pages; a token that expires on the way restarts the list."""
+        asked = self._ahead.take(kind)
+        return self._list(kind) if asked is None else asked
+
+    def _list(self, kind: ResourceKind) -> Listing:
         for restart in range(LIST_RESTARTS):
             # A list that does not get to its end in time is asked for as a whole at last, as client-go's pager does.
             size = PAGE if restart < LIST_RESTARTS - 1 else 0

@@ -6,10 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
-
-import jsonschema
-from jsonschema.protocols import Validator
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.durations import DurationError, seconds, text
 from engine.settings.fields import Setting
@@ -17,6 +14,10 @@ from engine.settings.schema import published_schema
 from engine.settings.tree import NAME_PATTERN, SECTIONS, Settings, key_of
 from engine.suggest import suggestion
 from engine.yaml_lines import Document, YamlError, load_with_lines
+
+if TYPE_CHECKING:  # it takes 50 ms to import, and who gives no settings need not wait for it
+    import jsonschema
+    from jsonschema.protocols import Validator
 
 _Trouble = tuple[int, str]
 """The line and the sentence."""
@@ -74,6 +75,8 @@ def parse_settings(text_: str, file: str) -> Settings:
 
 @functools.cache
 def _validator() -> Validator:
+    import jsonschema
+
     return cast("Validator", jsonschema.Draft202012Validator(published_schema()))
 
 

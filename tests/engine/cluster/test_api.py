@@ -148,6 +148,14 @@ class TestList:
         assert found.metadata.name == "n"
 
 
+def test_a_list_that_was_asked_for_ahead_is_not_asked_for_again() -> None:
+    talk = Conversation(page(pod("a")))
+    with talk as cluster:
+        cluster.list_ahead([ResourceKind.PODS])
+        assert names(cluster) == ["a"]
+    assert len(talk.requests) == 1
+
+
 def watch(*steps: Step) -> tuple[list[WatchEvent], ClusterError | None]:
     """What a watch yields, and what it ends with."""
     found: list[WatchEvent] = []

@@ -10,7 +10,8 @@ import pytest
 
 from engine.cli.command import MISUSED
 from engine.cli.inputs import BAD_INPUT
-from engine.cli.run import FAULT, LOST_LEASE, UNREACHABLE
+from engine.cli.opening import UNREACHABLE
+from engine.cli.serve import FAULT, LOST_LEASE
 from engine.serving.exposition import make_table
 from engine.settings import Settings
 
