@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 from engine.scheduler.queue import SchedulingQueue
 from engine.scheduler.waiters import Free
 from engine.state.cache import Cache
+from engine.state.pods import PlacedPod
 
 
 class Movements:
@@ -48,12 +51,19 @@ class Movements:
                 self._queue.freed(slot, self._free(slot), now)
 
     def _free(self, slot: int) -> Free:
-        """What a node has free for pods of a priority, with what lower ones hold where those could be taken away."""
-        columns = self._cache.columns
-        cpu, memory = (columns.allocatable_pair[:, slot] - columns.used_pair[:, slot]).tolist()
-        pods = list(self._cache.pods_on(columns.names[slot])) if self._preempts else []
+        """What a node has free for pods of a priority, with what lower ones hold where those could be taken away.
+
+        Mostly nobody waits, so nothing is looked up before somebody asks.
+        """
+
+        @functools.cache
+        def there() -> tuple[int, int, list[PlacedPod]]:
+            columns = self._cache.columns
+            cpu, memory = (columns.allocatable_pair[:, slot] - columns.used_pair[:, slot]).tolist()
+            return cpu, memory, list(self._cache.pods_on(columns.names[slot])) if self._preempts else []
 
         def free(priority: int) -> tuple[int, int]:
+            cpu, memory, pods = there()
             lower = [one.requests for one in pods if one.shape.priority < priority]
             return (
                 cpu + sum(requests.get("cpu", 0) for requests in lower),
