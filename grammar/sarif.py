@@ -7,6 +7,7 @@ stand for arguments there (§3.11.5).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
@@ -93,4 +94,5 @@ def _location(span: Span, paths: Mapping[str, str]) -> _Json:
 def _artifact(name: str, paths: Mapping[str, str]) -> _Json:
     """A path as a URI: one that has to be resolved against the top of the repository, unless it is absolute."""
     path = paths.get(name, name)
-    return {"uri": f"file://{quote(path)}"} if path.startswith("/") else {"uri": quote(path)}
+    quoted = quote(os.fsencode(path))  # names of files need not be UTF-8
+    return {"uri": f"file://{quoted}" if path.startswith("/") else quoted}

@@ -75,4 +75,8 @@ def _paths(result: Result) -> dict[str, str]:
 
 def _seen(path: Path, top: Path) -> str:
     whole = Path(os.path.normpath(Path.cwd() / path))  # links stay: a file is told of where it was named
-    return whole.relative_to(top).as_posix() if whole.is_relative_to(top) else whole.as_posix()
+    # But its folder may have been reached by another way than the top.
+    for one in (whole, Path(os.path.realpath(whole.parent), whole.name)):
+        if one.is_relative_to(top):
+            return one.relative_to(top).as_posix()
+    return whole.as_posix()

@@ -6,6 +6,7 @@ To accept what is printed now, run the tests with ``BERTH_ACCEPT=1`` and read th
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,26 @@ def test_paths_are_those_from_the_top_of_the_repository(
     result = run(["lint", "--format", "github", given.format(top=top)], top / inside, env=env)
     files = {line.partition("file=")[2].partition(",")[0] for line in result.stdout.splitlines()}
     assert files == {told.format(top=top)}
+
+
+@pytest.mark.parametrize("workspace", [None, "link", "site policies"])
+def test_a_folder_that_a_link_leads_to_is_found_from_the_top(workspace: str | None, policies: Path) -> None:
+    link = policies.parent / "link"
+    link.symlink_to(policies)
+    env = {} if workspace is None else {"GITHUB_WORKSPACE": str(policies.parent / workspace)}
+    result = run(["lint", "--format", "github", str(link / "wrong.policy")], policies, env=env)
+    assert {line.partition(",")[0].rpartition(" ")[2] for line in result.stdout.splitlines()} == {
+        "file=wrong.policy"
+    }
+
+
+def test_a_mounted_configmap_is_told_of_where_it_is_mounted(tmp_path: Path) -> None:
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "a.policy").write_text("rule a for all pods {\n}\n")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "a.policy").symlink_to("..data/a.policy")
+    result = run(["lint", "--format", "github", str(tmp_path)], tmp_path)
+    assert [line.partition(",")[0] for line in result.stdout.splitlines()] == ["::warning file=a.policy"]
 
 
 def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -176,6 +197,13 @@ def test_other_places_of_a_finding_are_related_locations() -> None:
     assert related["message"]["text"] == "asked for as well"
     assert related["physicalLocation"]["region"]["startColumn"] == 19
     assert related["physicalLocation"]["artifactLocation"] == {"uri": "policies/a%20b.policy"}
+
+
+def test_names_of_files_need_not_be_text() -> None:
+    name = os.fsdecode(b"\xff {}:1.policy")
+    [found] = sarif("}\n", name)["results"]
+    [location] = found["locations"]
+    assert location["physicalLocation"]["artifactLocation"] == {"uri": "policies/%FF%20%7B%7D%3A1.policy"}
 
 
 def test_braces_of_messages_are_doubled() -> None:
