@@ -84,18 +84,42 @@ class _Conditions:
         if not self._met_nowhere(asked):
             yield from self._typos(written)
             return
-        blamed = [*self._blamed(asked)]
-        yield from blamed
-        if not blamed:
-            parts = written.conditions if isinstance(written, policy.And) and asked is written else ()
+        if asked is not written:
             yield Diagnostic(
                 "P703",
-                f"no node here {'meets' if asked is written else 'is left by'} this",
+                "no node here is left by this",
                 written.span,
-                f"{'met by none' if asked is written else 'holds for all'} of {many(len(self._nodes), 'node')}",
-                f"{'some node meets each part, but none meets all: ' if parts else ''}look for a wrong value",
+                f"holds for all of {many(len(self._nodes), 'node')}",
+                "forbid less, or look for a wrong value",
+            )
+            return
+        parts = written.conditions if isinstance(written, policy.And) else ()
+        alone = [part for part in parts if self._met_nowhere(part)]
+        for part in alone:
+            yield from self._condition(part, part)
+        blamed = [] if alone else [*self._blamed(written)]
+        yield from blamed
+        if not alone and not blamed:
+            yield Diagnostic(
+                "P703",
+                "no node here meets this",
+                written.span,
+                f"met by none of {many(len(self._nodes), 'node')}",
+                self._remedy(written),
                 tuple(self._count(part, part.span) for part in parts),
             )
+
+    def _remedy(self, condition: policy.Condition) -> str:
+        if isinstance(condition, policy.And):
+            return "each part may be met, but no node meets all: look for a wrong value"
+        keys = [key for key, *_ in _asked(condition)]
+        lacking = sum(not all(key in node.labels for key in keys) for node in self._nodes)
+        if not isinstance(condition, policy.Compare) or not _differs(condition) or not lacking:
+            return "look for a wrong value"
+        return (
+            f"{many(lacking, 'node')} without the label would meet `not … ==`: "
+            "what is compared with something absent is false"
+        )
 
     def _together(self, rule: policy.Rule) -> Iterator[Diagnostic]:
         """The requirements of a rule of which each is met by some node."""
@@ -128,14 +152,15 @@ class _Conditions:
     # ---- what is missing
 
     def _blamed(self, condition: policy.Condition) -> Iterator[Diagnostic]:
-        """The parts that no node meets because it has no such label, or no such value."""
+        """Of what no node meets the parts that ask for a label or value that is not there."""
         match condition:
             case policy.And() | policy.Or():
                 for part in condition.conditions:
-                    yield from self._blamed(part)
-            case policy.Has(subject=Subject.NODE) if self._met_nowhere(condition):
+                    if self._met_nowhere(part):
+                        yield from self._blamed(part)
+            case policy.Has(subject=Subject.NODE):
                 yield self._no_key(condition.pattern, condition.span)
-            case policy.Member() | policy.Compare() if self._met_nowhere(condition):
+            case policy.Member() | policy.Compare():
                 for key, span, values in _asked(condition):
                     if key not in self._inventory.values:
                         yield self._no_key(key, span)

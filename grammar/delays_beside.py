@@ -88,20 +88,22 @@ class _Rule:
         strangers: list[_Wish] = []
         known: list[_Wish] = []
         for wish in wishes:
-            strange = all(self._stranger(wish.name, pod) for pod in wish.pods)
-            (strangers if strange else known).append(wish)
+            # Of one name there may be a workload in the namespaces of some.
+            for strange, found in ((True, strangers), (False, known)):
+                pods = tuple(pod for pod in wish.pods if self._stranger(wish.name, pod) is strange)
+                found += [replace(wish, pods=pods)] if pods else []
         yield from self._strangers(strangers, delay.span)
         limits = [one for one in _limits(statement.body) if one.delay.bound]
         beyond: list[Diagnostic] = []
         for wish in known:
-            pods = [pod for pod in wish.pods if not any(_may(one, pod) for one in self._let_off)]
+            bound = [pod for pod in wish.pods if not any(_may(one, pod) for one in self._let_off)]
             ms = milliseconds(wish.value)
-            if not pods or ms is None:
+            if not bound or ms is None:
                 continue
             for limit in limits:
                 fixed = limit.limit if isinstance(limit.limit, policy.Literal) else None
                 most, shown = (ms, f"{ms:g}ms") if fixed is None else (float(fixed.value), fixed.text)
-                beyond += self._beyond(limit, wish.name, most, shown, _asked_by(wish.key, pods))
+                beyond += self._beyond(limit, wish.name, most, shown, _asked_by(wish.key, bound))
         yield from _some(beyond)
 
     def _strangers(self, wishes: list[_Wish], span: Span) -> Iterator[Diagnostic]:

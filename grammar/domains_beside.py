@@ -17,8 +17,11 @@ _PLACES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Use:
+    """Where a domain is used, and what comes of it where there is none."""
+
     domain: policy.Domain
     span: Span
+    without: str
 
 
 def domain_warnings(checked: policy.CheckedPolicy, inventory: Inventory) -> Iterator[Diagnostic]:
@@ -41,26 +44,28 @@ def _uses(checked: policy.CheckedPolicy) -> Iterator[_Use]:
     for rule in checked.rules:
         for statement in rule.statements:
             if isinstance(statement, policy.Spread | policy.Cardinality | policy.Together):
-                yield _Use(statement.domain, statement.span)
+                ranks = statement.weight is not None
+                without = "all nodes are alike to this" if ranks else "no node meets this"
+                yield _Use(statement.domain, statement.span, without)
     for reserve in checked.reserves:
-        yield _Use(reserve.domain, reserve.span)
+        yield _Use(reserve.domain, reserve.span, "no pod can be covered")
     for heal in checked.heals:
         if heal.hold_domain is not None:
-            yield _Use(heal.hold_domain, heal.span)
+            yield _Use(heal.hold_domain, heal.span, "nothing is ever held")
 
 
 def _missing(label: str, uses: list[_Use], inventory: Inventory) -> Diagnostic:
     """One warning for a domain, where it is declared if it is, else where it is used first."""
     declared = next((use.domain.span for use in uses if use.domain.span.line), None)
-    places = [use.span for use in uses]
-    at, others = (declared, places) if declared is not None else (places[0], places[1:])
+    others = uses if declared is not None else uses[1:]
+    on_none = f"on none of {many(len(inventory.nodes), 'node')}"
     return Diagnostic(
         "P701",
         f"no node here has the label `{label}`, so there is no {uses[0].domain.name}",
-        at,
-        f"on none of {many(len(inventory.nodes), 'node')}",
+        declared or uses[0].span,
+        on_none if declared is not None else f"{on_none}, so {uses[0].without}",
         keys_here(label, inventory.values),
-        tuple(Note(span, "used here") for span in others[:_PLACES]),
+        tuple(Note(use.span, f"so {use.without}") for use in others[:_PLACES]),
     )
 
 

@@ -9,15 +9,32 @@ from typing import Final
 from grammar.render import many
 from grammar.suggest import likely, listed, nearest
 
-_NUMBER: Final = re.compile(r"[-_.]?\d+")
+_COUNTER: Final = re.compile(r"[-_.]?(\d+)([a-z]\b)?|[-_.]([a-z])\b", re.IGNORECASE)
+"""What tells those of one name apart: a number, a letter behind one, or a letter by itself."""
 _SHOWN: Final = 8
 
 
 def near_name(word: str, choices: Iterable[str]) -> str | None:
-    """The name that is likely to be meant. Another number makes no typo: ``edge-7`` is not meant as ``edge-1``."""
-    shape = _NUMBER.sub("", word)
-    known = [choice for choice in dict.fromkeys(choices) if _NUMBER.sub("", choice) != shape]
+    """The name that is likely to be meant.
+
+    Another number, or another letter that counts, makes no typo: ``edge-7`` is not meant as ``edge-1``, nor
+    ``eu-west-1c`` as ``eu-west-1a``. But ``edge1`` is.
+    """
+    shape, number = _counted(word)
+    known = []
+    for choice in dict.fromkeys(choices):
+        alike, other = _counted(choice)
+        if alike != shape or other == number:
+            known.append(choice)
     return nearest(word, likely(word, known))
+
+
+def _counted(name: str) -> tuple[str, list[tuple[int, str]]]:
+    """A name without what counts, and that."""
+    counters = [
+        (int(number or 0), (behind or alone).lower()) for number, behind, alone in _COUNTER.findall(name)
+    ]
+    return _COUNTER.sub("", name), counters
 
 
 def near_key(word: str, keys: Iterable[str]) -> str | None:

@@ -104,11 +104,13 @@ DOUBTFUL: Final = {
     "a domain that nobody is in": (rule("at most 1 per region"), ["P701: so there is no region"]),
     "a domain that is told of once, where it is declared": (
         'domain rack = node.labels["rack"]\n' + rule("at most 1 per rack", "spread over rack"),
-        ["P701: used here | used here"]),
+        ["P701: so no node meets this | so no node meets this"]),
+    "a domain that is only preferred": (
+        rule("prefer spread over region weight 2"), ["P701: on none of 5 nodes, so all nodes are alike to this"]),
     "the domain of a reserve": (
-        LOST + "reserve r for all pods {\n  survive loss of 1 region\n}\n", ["P701: so there is no region"]),
+        LOST + "reserve r for all pods {\n  survive loss of 1 region\n}\n", ["P701: so no pod can be covered"]),
     "the domain of a hold": (
-        LOST.replace("move pods", "move pods\n  hold when 55% of region is lost"), ["P701: so there is no region"]),
+        LOST.replace("move pods", "move pods\n  hold when 55% of region is lost"), ["P701: nothing is ever held"]),
     "a value with a letter less": (rule('require node.zone == "viena"'), ["P702: mean `vienna`? here are"]),
     "a value of another kind": (
         rule('require node.zone == "oslo"'), ["P702: | here are `frankfurt` on 2 nodes, `vie"]),
@@ -117,9 +119,18 @@ DOUBTFUL: Final = {
     "a value misspelt where it is not asked for": (rule('require node.zone != "viena"'), ["P702: mean `vienna`?"]),
     "a value inside a block": (
         NEAR.replace("require", 'require node.zone == "oslo" and'), ["P702: `oslo`", "P705: `edeg-2`"]),
+    "a value written with another dash": (rule('require node.name == "edge1"'), ["P702: did you mean `edge-1`?"]),
+    "a value with a zero before its number": (rule('forbid node.name == "edge-02"', 'require node.name == "edge_3"'),
+        ["P702: did you mean `edge-3`?"]),
     "a name of no node": (rule('require node.name in ["edg-2", "x"]'), ["P702: mean `edge-2`?"]),
     "parts that no node has together": (
         CLOUD.replace("where", 'where node.zone == "graz" and'), ["P703: met by 1 of 5 nodes | met by 2 of 5 nodes"]),
+    "a part that no node meets by itself": (
+        rule('require not node.labels has "example.com/site" and node.zone == "graz"'), ["P703: met by none of 5"]),
+    "both of two parts that no node has": (
+        rule('require (node.zone == "oslo" and node.ready) or node.zone == "bergen"'), ["P702: `oslo`", "P702: `berg"]),
+    "one of two ways in a part that is met": (
+        rule('require node.zone in ["graz", "oslo"] and node.name == "edge-1"'), ["P703: but no node meets all"]),
     "all nodes forbidden": (rule(f'forbid node.labels has "{ROLE}"'), ["P703: holds for all of 5 nodes"]),
     "requirements that no node meets at once": (
         rule('require node.zone == "graz"', f'forbid node.labels["{ROLE}"] == "edge"'),
@@ -208,8 +219,11 @@ def test_what_labels_of_pods_ask_for(text: str, labels: dict[str, str], expected
 
 
 def test_a_workload_of_another_namespace_is_none_of_the_pods() -> None:
-    elsewhere = replace(pods({"delay_gate": "25"}), workloads=frozenset({("other", "gate")}))
-    assert [code for code, _ in told(NEAR, elsewhere)] == ["P705"]
+    wish = {"delay_gate": "25"}
+    both = (Pod("other", "theirs", wish), Pod("shop", "ours", wish), Pod("shop", "too", wish))
+    elsewhere = Inventory(NODES, both, frozenset({("other", "gate")}))
+    [(code, said)] = told(NEAR, elsewhere)
+    assert (code, "`delay_gate` of pod shop/ours and 1 other |" in said) == ("P705", True)
 
 
 def test_pods_that_ask_for_one_name_are_told_of_once() -> None:
@@ -272,6 +286,25 @@ def test_a_single_node_cannot_be_lost() -> None:
     text = LOST + "reserve r for all pods {\n  survive loss of 1 node\n}\n"
     [(code, said)] = told(text, Inventory((Node("only"),)))
     assert (code, "the node is `only`; one node has no second" in said) == ("P704", True)
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [("eu-west-1c", None), ("eu-west-2a", None), ("eu-west1a", "eu-west-1a"), ("eu-wets-1b", "eu-west-1b")],
+)
+def test_what_only_counts_on_is_no_typo(zone: str, meant: str | None) -> None:
+    cluster = Inventory(tuple(Node(f"n-{letter}", {ZONE: f"eu-west-1{letter}"}) for letter in "ab"))
+    found = told(rule(f'forbid node.zone == "{zone}"'), cluster)
+    assert [f"did you mean `{meant}`?" in said for _, said in found] == ([True] if meant else [])
+
+
+def test_who_wants_another_value_is_told_of_nodes_without_the_label() -> None:
+    cluster = Inventory((Node("a", {"role": "cloud"}), Node("b"), Node("c")))
+    [(code, said)] = told(rule('require node.labels["role"] != "cloud"'), cluster)
+    assert code == "P703"
+    assert "2 nodes without the label would meet `not … ==`" in said
+    [(_, said)] = told(rule('require node.labels["role"] != "cloud"'), Inventory(cluster.nodes[:1]))
+    assert "not … ==" not in said
 
 
 def test_many_values_are_not_all_named() -> None:
