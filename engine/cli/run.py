@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from engine.cli.command import Command
+from engine.cli.ending import ending_at_once
 from engine.cli.importing import importing
 from engine.cli.opening import Opening
 
@@ -55,7 +56,8 @@ def run(
     \b
     berth run --policies policies/edge.policy --delays delays.csv --kubeconfig ~/.kube/config
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
-    opening = Opening(kubeconfig, context)
-    with importing():
-        from engine.cli.serve import serve
-    serve(policies, delays, settings, opening)
+    with ending_at_once():
+        opening = Opening(kubeconfig, context)
+        with importing():
+            from engine.cli.serve import serve
+        serve(policies, delays, settings, opening)

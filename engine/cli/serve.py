@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.cli.delay_sources import delay_source
+from engine.cli.ending import SIGNALS
 from engine.cli.inputs import fail, plan_of, read_settings
 from engine.cli.logs import set_up
 from engine.cli.notices import Notices, own_pod
@@ -70,7 +71,7 @@ def serve(
         notices.recorder = loop.recorder
         running = Running(loop, source, delays_from, elector, clock, chosen.server.stuck)
         server = _server(chosen.server, running, measured)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, lambda *_: loop.stop())
         loop.run()
     except Exception:  # told in the log's own form, and with a status of its own
