@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 16
 """Requests that are answered at once; more are turned away, so that nobody can fill us with threads."""
 _PATIENCE_SECONDS: Final = 5.0
-"""A client that says nothing for so long is sent away."""
+"""A client that has not asked by then is sent away, and so is one that does not take its answer."""
 _POLL_SECONDS: Final = 0.1
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -91,10 +96,14 @@ class _Server(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be begun, so none gives the room back
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -106,9 +115,31 @@ class _Server(ThreadingHTTPServer):
         log.debug("a request of %s ended early", client_address, exc_info=True)
 
 
+class _Patient(io.RawIOBase):
+    """What a client sends, for so long in all: one that sends a letter now and then would stay for ever."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _PATIENCE_SECONDS
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Patient(self.connection, _PATIENCE_SECONDS))
 
     def do_GET(self) -> None:
         self._send(body=True)
@@ -125,6 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:  # a fault of ours in one answer must not be silence
             log.exception("answering %s failed unexpectedly", self.path)
             answer = Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error; see the log\n")
+        self.connection.settimeout(_PATIENCE_SECONDS)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(answer.body)))

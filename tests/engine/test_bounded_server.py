@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
 
 import pytest
 
+from engine import bounded_server
 from engine.bounded_server import AT_ONCE, JSON, Answer, BoundedServer
 
 
@@ -85,6 +87,38 @@ def test_more_clients_than_there_is_room_for_are_turned_away(server: BoundedServ
         idle_clients(server, AT_ONCE, stack)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             ask(server, "/")
+
+
+def test_who_sends_a_letter_now_and_then_is_sent_away(
+    server: BoundedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_server, "_PATIENCE_SECONDS", 0.5)
+    with socket.create_connection((server.host, server.port), timeout=0.05) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(200):
+            try:
+                assert client.recv(1) == b"", "there is no answer"
+            except TimeoutError:
+                client.sendall(b"x")
+                continue
+            except ConnectionError:
+                pass
+            return
+    pytest.fail("the client is there still")
+
+
+def test_where_no_thread_could_begin_there_is_room_for_the_next(
+    server: BoundedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", exhausted)
+        for _ in range(AT_ONCE):
+            with pytest.raises((ConnectionError, http.client.HTTPException)):
+                ask(server, "/")
+    assert ask(server, "/")[0] == 200
 
 
 def test_rubbish_is_no_trouble(server: BoundedServer) -> None:
