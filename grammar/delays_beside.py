@@ -16,6 +16,7 @@ from grammar.presence import holds
 from grammar.render import many
 from grammar.satisfiable import effect, operands
 from grammar.span import Span
+from grammar.suggest import listed
 
 _SHOWN: Final = 5
 
@@ -126,6 +127,15 @@ class _Rule:
 
     def _nobody(self, name: str, span: Span, label: str) -> Diagnostic:
         here = self._inventory
+        spaces = sorted(namespace for namespace, workload in here.workloads if workload == name)
+        if spaces:
+            return Diagnostic(
+                "P705",
+                f"`{name}` is no node or zone here, and a workload in other namespaces only",
+                span,
+                label,
+                f"it is one of {listed(spaces, 'and')}; a delay is measured from one of the pod's own namespace",
+            )
         return Diagnostic(
             "P705",
             f"`{name}` is no node, zone or workload here",

@@ -223,7 +223,11 @@ def test_a_workload_of_another_namespace_is_none_of_the_pods() -> None:
     both = (Pod("other", "theirs", wish), Pod("shop", "ours", wish), Pod("shop", "too", wish))
     elsewhere = Inventory(NODES, both, frozenset({("other", "gate")}))
     [(code, said)] = told(NEAR, elsewhere)
-    assert (code, "`delay_gate` of pod shop/ours and 1 other |" in said) == ("P705", True)
+    assert (code, "`delay_gate` of pod shop/ours and 1 other | it is one of `other`;" in said) == (
+        "P705",
+        True,
+    )
+    assert said.startswith("`gate` is no node or zone here, and a workload in other namespaces only")
 
 
 def test_pods_that_ask_for_one_name_are_told_of_once() -> None:
