@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from grammar import policy
 from grammar.delays_beside import delay_warnings
@@ -22,6 +23,9 @@ from grammar.render import many
 from grammar.satisfiable import atoms, effect, glob_within, impossible
 from grammar.span import Span
 from grammar.suggest import listed
+
+_NAME: Final = "a node's name"
+"""Stands beside the keys of labels; no label has such a key."""
 
 
 def beside(result: Result, inventory: Inventory) -> Result:
@@ -42,6 +46,7 @@ class _Conditions:
     def __init__(self, checked: policy.CheckedPolicy, inventory: Inventory) -> None:
         self._policy, self._inventory = checked, inventory
         self._nodes = inventory.nodes
+        self._names = dict.fromkeys(node.name for node in inventory.nodes)
         self._keys: set[str] = {domain.label for domain in checked.domains if domain.label}
         self._values: set[tuple[str, object]] = set()
         for condition in self._all():
@@ -62,6 +67,7 @@ class _Conditions:
             for key, _, values in _asked(atom):
                 self._keys.add(key)
                 self._values |= {(key, value.value) for value in values}
+            self._values |= {(_NAME, value.value) for value in _called(atom)}
 
     def warnings(self) -> Iterator[Diagnostic]:
         for nodes in self._policy.node_sets:
@@ -166,23 +172,9 @@ class _Conditions:
                         yield self._no_key(key, span)
                     elif values and not _differs(condition):
                         yield self._no_value(key, values)
-                yield from self._names(condition)
-
-    def _names(self, atom: policy.Compare | policy.Member) -> Iterator[Diagnostic]:
-        operands = (atom.left, atom.right) if isinstance(atom, policy.Compare) else (atom.operand,)
-        values = [one for one in operands if isinstance(one, policy.Literal)]
-        if isinstance(atom, policy.Member):
-            values = [*atom.choices]
-        if not values or _differs(atom) or not any(_is_name(one) for one in operands):
-            return
-        names = [node.name for node in self._nodes]
-        yield Diagnostic(
-            "P702",
-            f"no node here is called {listed([str(value.value) for value in values])}",
-            _over(values),
-            "no node's name",
-            names_here(str(values[0].value), {"nodes": names}),
-        )
+                values = _called(condition)
+                if values and not _differs(condition):
+                    yield self._no_name(values)
 
     def _typos(self, condition: policy.Condition) -> Iterator[Diagnostic]:
         """What is all but spelt as something that is there, and that the policy says nothing of."""
@@ -199,6 +191,11 @@ class _Conditions:
                     near = None if value.value in here[key] else near_name(str(value.value), here[key])
                     if near is not None and (key, near) not in self._values:
                         yield self._no_value(key, [value])
+            called = [value for value in _called(atom) if str(value.value) not in self._names]
+            for value in called:
+                near = near_name(str(value.value), self._names)
+                if near is not None and (_NAME, near) not in self._values:
+                    yield self._no_name([value])
 
     def _mistyped_key(self, key: str) -> bool:
         here = self._inventory.values
@@ -214,6 +211,15 @@ class _Conditions:
             span,
             f"on none of {many(len(self._nodes), 'node')}",
             keys_here(pattern, [key for key in here if not glob_within(key, pattern)]),
+        )
+
+    def _no_name(self, values: list[policy.Literal]) -> Diagnostic:
+        return Diagnostic(
+            "P702",
+            f"no node here is called {listed([str(value.value) for value in values])}",
+            _over(values),
+            "no node's name",
+            names_here(str(values[0].value), {"nodes": self._names}),
         )
 
     def _no_value(self, key: str, values: list[policy.Literal]) -> Diagnostic:
@@ -246,6 +252,18 @@ def _asked(atom: policy.Condition) -> Iterator[tuple[str, Span, list[policy.Lite
             key = label_key(atom.operand)
             if key is not None:
                 yield key, atom.operand.span, [*atom.choices]
+
+
+def _called(atom: policy.Condition) -> list[policy.Literal]:
+    """The names that a comparison compares a node's with."""
+    match atom:
+        case policy.Compare():
+            sides = ((atom.left, atom.right), (atom.right, atom.left))
+            return [one for fact, one in sides if _is_name(fact) and isinstance(one, policy.Literal)]
+        case policy.Member():
+            return [*atom.choices] if _is_name(atom.operand) else []
+        case _:
+            return []
 
 
 def _differs(atom: policy.Compare | policy.Member) -> bool:

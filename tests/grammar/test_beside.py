@@ -57,6 +57,10 @@ SOUND: Final = {
     "what depends on how full a node is": rule(f'require node.labels["{ROLE}"] == "x" or node.pods < 5'),
     "labels of pods that no pod has": rule("require node.ready", pods='pods where pod.labels has "legacy"'),
     "a name of a node": rule('prefer node.name == "edge-1" weight 1'),
+    "a name of a node that is gone": rule('forbid node.name == "edge-9"', 'require node.name != "gateway"'),
+    "a name that the policy knows beside one that is like it": rule(
+        'forbid node.name == "xedge-1"', 'prefer node.name == "edge-1" weight 1'
+    ),
     "avoiding what nobody has": rule('avoid node.labels has "old" weight 2'),
     "what is told without a cluster already": rule('require node.zone == "x" and node.zone == "y"'),
     "domains enough": rule("spread over zone domains >= 3", "at most 1 per node"),
@@ -121,7 +125,10 @@ DOUBTFUL: Final = {
         NEAR.replace("require", 'require node.zone == "oslo" and'), ["P702: `oslo`", "P705: `edeg-2`"]),
     "a value written with another dash": (rule('require node.name == "edge1"'), ["P702: did you mean `edge-1`?"]),
     "a value with a zero before its number": (rule('forbid node.name == "edge-02"', 'require node.name == "edge_3"'),
-        ["P702: did you mean `edge-3`?"]),
+        ["P702: did you mean `edge-2`?", "P702: did you mean `edge-3`?"]),
+    "a name misspelt where it is not asked for": (
+        rule('forbid node.name == "egde-2"', 'avoid node.name in ["clud-1", "x"] weight 1'),
+        ["P702: did you mean `edge-2`?", "P702: called `clud-1`"]),
     "a name of no node": (rule('require node.name in ["edg-2", "x"]'), ["P702: mean `edge-2`?"]),
     "parts that no node has together": (
         CLOUD.replace("where", 'where node.zone == "graz" and'), ["P703: met by 1 of 5 nodes | met by 2 of 5 nodes"]),
