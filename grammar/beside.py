@@ -135,15 +135,18 @@ class _Conditions:
         effects = tuple(effect(one) for one in required)
         if impossible(*effects) or not self._met_nowhere(policy.And(effects)):
             return
+        excluding = [
+            self._count(asked, one.span)
+            for asked, one in zip(effects, required, strict=True)
+            if any(holds(asked, node) is False for node in self._nodes)
+        ]
         yield Diagnostic(
             "P703",
             "no node here meets all requirements of this rule",
-            required[-1].span,
-            "the last of them",
+            excluding[-1].span,
+            excluding[-1].message,
             "a rule asks for all of its requirements at once",
-            tuple(
-                self._count(asked, one.span) for asked, one in zip(effects[:-1], required[:-1], strict=True)
-            ),
+            tuple(excluding[:-1]),
         )
 
     def _met_nowhere(self, condition: policy.Condition) -> bool:

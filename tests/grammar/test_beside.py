@@ -141,7 +141,13 @@ DOUBTFUL: Final = {
     "all nodes forbidden": (rule(f'forbid node.labels has "{ROLE}"'), ["P703: holds for all of 5 nodes"]),
     "requirements that no node meets at once": (
         rule('require node.zone == "graz"', f'forbid node.labels["{ROLE}"] == "edge"'),
-        ["P703: all requirements of this rule | the last"]),
+        ["P703: all requirements of this rule | met by 2 of 5 nodes | a rule asks for all of its requirements at once "
+         "| met by 1 of 5 nodes"]),
+    "requirements beside others that exclude nobody": (
+        rule('require node.zone == "graz"', 'require node.name == "edge-1"', "require node.ready",
+             'require node.delay("edge-1") <= 40ms'),
+        ["P703: all requirements of this rule | met by 1 of 5 nodes | a rule asks for all of its requirements at once "
+         "| met by 1 of 5 nodes"]),
     "one site to spread over": (
         'domain site = node.labels["example.com/site"]\n' + rule("spread over site"), ["P704: only one site here"]),
     "more zones than there are": (
