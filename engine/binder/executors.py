@@ -13,7 +13,7 @@ from engine.binder.binding import Assignment, Binder, BindResult, Outcome
 
 log = logging.getLogger(__name__)
 
-WORKERS = 8
+WORKERS = 16
 CAPACITY = 1024
 STOP_SECONDS = 2.0
 

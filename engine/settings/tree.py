@@ -40,11 +40,11 @@ class BinderSettings:
     """How pods are bound to their nodes."""
 
     workers: int = integer(
-        8,
+        16,
         1,
         64,
-        "Bindings that are under way at once. The API server answers one in milliseconds, so 8 keep it busy; more only "
-        "lengthen its queue.",
+        "Bindings that are under way at once. 16 keep the API server busy, and let etcd write several at a time; more "
+        "only lengthen its queue.",
     )
     attempts: int = integer(
         5,

@@ -45,7 +45,7 @@ FULL = {
     "schedulers": ["a", "b.c-1"],
     "seed": -3,
     "shutdownGrace": "1s500ms",
-    "binder": {"workers": 16, "attempts": 2, "deadline": "1min", "volumeTimeout": "2min"},
+    "binder": {"workers": 32, "attempts": 2, "deadline": "1min", "volumeTimeout": "2min"},
     "queue": {"backoffInitial": "500ms", "backoffMax": "1h"},
     "delays": {
         "source": "prometheus",
@@ -142,7 +142,7 @@ def test_every_setting_can_be_set(tmp_path: Path, indent: int | str | None) -> N
         pytest.param(
             "binder:\n  workers: eight\n  attempts: yes\n",
             [
-                "s.yaml:2: binder.workers: 'eight' is no whole number; write one, such as 8",
+                "s.yaml:2: binder.workers: 'eight' is no whole number; write one, such as 16",
                 "s.yaml:3: binder.attempts: True is no whole number; write one, such as 5",
             ],
             id="no-number",
@@ -328,7 +328,7 @@ def test_the_documentation_shows_what_happens() -> None:
     example = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert example is not None
     settings = parse_settings(example[1], "example.yaml")
-    assert settings.binder.workers == 16
+    assert settings.binder.workers == 32
     assert settings.log.level == "warning"
     shown = re.search(r"```text\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert shown is not None
