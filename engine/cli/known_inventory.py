@@ -12,18 +12,20 @@ from grammar.inventory import Inventory, Node, Pod
 
 
 def inventory_of(world: World) -> Inventory:
-    """The inventory of a cluster. Pods are those that Berth places and that stay, without its own placeholders."""
+    """The inventory of a cluster. Pods are those that Berth places and that stay.
+
+    Its own placeholders are left out, which would be programs of the names of their nodes.
+    """
     nodes = tuple(
         Node(node.name, node.metadata.labels or {}, node.ready)
         for node in sorted(world.cache.nodes(), key=lambda node: node.name)
     )
-    placed = sorted(world.cache.pods(), key=lambda pod: pod.key)
+    ours = (pod for pod in world.cache.pods() if holds_for(pod.pod.metadata.labels) is None)
+    placed = sorted(ours, key=lambda pod: pod.key)
     pods = tuple(
         Pod(pod.key.namespace, pod.key.name, pod.pod.metadata.labels or {})
         for pod in placed
-        if pod.pod.spec.scheduler_name in world.schedulers
-        and pod.phase is not Phase.TERMINATING
-        and holds_for(pod.pod.metadata.labels) is None
+        if pod.pod.spec.scheduler_name in world.schedulers and pod.phase is not Phase.TERMINATING
     )
     workloads = frozenset((pod.key.namespace, pod.workload.name) for pod in placed)
     delays = world.placer.delay_map

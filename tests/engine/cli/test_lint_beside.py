@@ -161,7 +161,7 @@ def test_the_inventory(folder: Path) -> None:
         pod("ours", "custom-scheduler", labels={"delay_n1": "5"}, owner="web"),
         pod("theirs", "default-scheduler", owner="other"),
         pod("leaving", "custom-scheduler", deletionTimestamp="2026-01-31T12:00:00Z"),
-        pod("held", "custom-scheduler", labels={"berth.dev/placeholder": "backup"}),
+        pod("held", "custom-scheduler", labels={"berth.dev/placeholder": "backup"}, owner="n1"),
     ]  # fmt: skip
     (folder / "c.json").write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": items}))
     (folder / "d.csv").write_text("from,to,ms\nn1,n2,4\nn1,gate,5\n")
@@ -173,7 +173,7 @@ def test_the_inventory(folder: Path) -> None:
     assert [(one.namespace, one.name, dict(one.labels)) for one in found.pods] == [
         ("default", "ours", {"delay_n1": "5"})
     ]
-    assert {("default", "web"), ("default", "other")} <= found.workloads
+    assert found.workloads == {("default", name) for name in ("web", "other", "leaving")}
     assert found.delays is not None
     assert {name: dict(found.delays(name)) for name in ("n1", "n2", "gate", "gone")} == {
         "n1": {"n1": 0.0, "n2": 4.0},
