@@ -86,7 +86,7 @@ class Asked:
         """The cluster at its moment; or an exit that says why there is none."""
         # Whoever only looks at policies has these options, too, and shall not wait for the engine.
         from engine.cli.explain_subject import from_cluster, from_files, from_scenario
-        from engine.cli.inputs import read_settings
+        from engine.cli.settings_file import read_settings
 
         chosen = read_settings(self.settings)
         if sum((bool(self.cluster), self.scenario is not None, self.live)) > 1:

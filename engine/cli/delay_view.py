@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.cli.delay_sources import asked_once, delay_source, learn
-from engine.cli.inputs import fail, read_settings
+from engine.cli.inputs import fail
 from engine.cli.kept_fields import KINDS
 from engine.cli.known_cluster import ClusterFileError, Objects, read_cluster, read_files
 from engine.cli.live import connected, live_progress, reached
+from engine.cli.settings_file import read_settings
 from engine.clock import SystemClock
 from engine.compile.origins import Origins
 from engine.delay import DelayMap, DelaySource, NodeAddresses, check_names

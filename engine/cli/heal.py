@@ -12,10 +12,10 @@ from engine.cli.command import MISUSED, Command, fail
 from engine.cli.explain_subject import World
 from engine.cli.heal_report import as_json, show
 from engine.cli.heal_view import HealView, look
-from engine.cli.inputs import read_settings
 from engine.cli.progress import work
 from engine.cli.report import console_for_people, show_notes
 from engine.cli.reserve_view import strangers
+from engine.cli.settings_file import read_settings
 from grammar.policy import Trigger
 
 _UNDATED: Final = (Trigger.BROKEN, Trigger.NODE_DRAINING)

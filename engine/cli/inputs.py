@@ -14,7 +14,6 @@ from engine.cli.command import BAD_INPUT as BAD_INPUT
 from engine.cli.command import fail as fail
 from engine.compile import Plan, compile_policy
 from engine.delay import DelayFileError, DelayMap, load
-from engine.settings import Settings, SettingsError, load_settings
 from grammar import Result
 from grammar.render import text
 
@@ -45,14 +44,4 @@ def read_delays(paths: Sequence[Path]) -> DelayMap | None:
     try:
         return load(paths)
     except DelayFileError as error:
-        fail(str(error))
-
-
-def read_settings(path: Path | None) -> Settings:
-    """The settings in a file, or an exit with all that is wrong with it; the defaults for no file."""
-    if path is None:
-        return Settings()
-    try:
-        return load_settings(path)
-    except SettingsError as error:
         fail(str(error))

@@ -9,7 +9,9 @@ import click
 from engine.cli.command import Command
 from engine.cli.ending import ending_at_once
 from engine.cli.importing import importing
+from engine.cli.logs import set_up
 from engine.cli.opening import Opening
+from engine.cli.settings_file import read_settings
 
 _FILE = click.Path(path_type=Path)
 
@@ -57,7 +59,9 @@ def run(
     berth run --policies policies/edge.policy --delays delays.csv --kubeconfig ~/.kube/config
     """  # noqa: D301  (click's mark for text that is not to be wrapped)
     with ending_at_once():
+        chosen = read_settings(settings)
+        set_up(chosen.log)
         opening = Opening(kubeconfig, context)
         with importing():
             from engine.cli.serve import serve
-        serve(policies, delays, settings, opening)
+        serve(policies, delays, chosen, opening)

@@ -10,8 +10,7 @@ from typing import Final
 
 from engine.cli.delay_sources import delay_source
 from engine.cli.ending import SIGNALS
-from engine.cli.inputs import fail, plan_of, read_settings
-from engine.cli.logs import set_up
+from engine.cli.inputs import fail, plan_of
 from engine.cli.notices import Notices, own_pod
 from engine.cli.opening import Opening
 from engine.cli.running import Running
@@ -22,7 +21,7 @@ from engine.delay import DelayFileError, NodeAddresses
 from engine.scheduler.loop import Loop
 from engine.scheduler.policies import PolicySource
 from engine.serving import HealthServer, Measurements, ServerError, make_registry
-from engine.settings import LeaderSettings, ServerSettings
+from engine.settings import LeaderSettings, ServerSettings, Settings
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +31,15 @@ FAULT: Final = 70
 """Exit status after a fault of our own (sysexits.h, EX_SOFTWARE)."""
 
 
-def serve(
-    policies: tuple[Path, ...], delays: tuple[Path, ...], settings: Path | None, opening: Opening
-) -> None:
+def serve(policies: tuple[Path, ...], delays: tuple[Path, ...], chosen: Settings, opening: Opening) -> None:
     """Read what is given, and schedule until SIGTERM; ends the process with the status that `run` documents.
 
     Args:
         policies: Files and folders of policies.
         delays: Delay files.
-        settings: The settings' file, None for the defaults.
+        chosen: The settings.
         opening: The cluster.
     """
-    chosen = read_settings(settings)
-    set_up(chosen.log)
     threading.excepthook = _thread_failed
     clock = SystemClock()
     measured = Measurements(clock)

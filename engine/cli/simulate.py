@@ -15,12 +15,13 @@ from engine.cli.aftermath_report import as_json as aftermath_json
 from engine.cli.aftermath_report import show as show_aftermath
 from engine.cli.clock_times import clock_time
 from engine.cli.command import Command
-from engine.cli.inputs import fail, plan_of, read_settings
+from engine.cli.inputs import fail, plan_of
 from engine.cli.logs import as_notes
 from engine.cli.parameters import FILE, Duration
 from engine.cli.placements import FORMAT_VERSION, Placements, Row, as_json
 from engine.cli.progress import progress
 from engine.cli.report import console_for_people, show_notes, show_rows, show_summary, show_timeline
+from engine.cli.settings_file import read_settings
 from engine.cli.timeline import Entry, timeline
 from engine.cluster.simulated import Delays, Options, Scenario, ScenarioError, SimulatedCluster, load_scenario
 from engine.cluster.simulated.happenings import Happening
