@@ -31,6 +31,8 @@ _COLLECTIONS = (
     "api/v1/namespaces/{}/persistentvolumeclaims",
     "apis/events.k8s.io/v1/namespaces/{}/events",
 )
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+"""By which nodes show that they live."""
 _SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -142,12 +144,34 @@ class Cluster:
         self._hand_over_lease(name, holder="crashed", seconds=10**9)
 
     def restore_node(self, name: str) -> None:
-        """Lets a crashed node come back; within seconds KWOK takes its lease and makes it Ready."""
+        """Lets a crashed node come back: within seconds KWOK takes its lease, ends pods that are to go, makes it Ready.
+
+        KWOK looks through a node's pods once it has written that the lease is its own. Where its watch has not told it
+        so by then, it takes itself for nobody who may end them, and never looks again (0.8, `onNodeManaged` and
+        `Held` in its pkg/kwok/controllers). So they are changed until it does.
+        """
         self._hand_over_lease(name, holder=None, seconds=self.node_grace_seconds)
+        self.eventually(
+            lambda: bool(self.api.get(f"{LEASES}/{name}")["spec"].get("holderIdentity")),
+            f"KWOK has the lease of {name}",
+        )
+        self.eventually(lambda: self._ended(name), f"the pods that {name} is to end are gone")
+
+    def _ended(self, node: str) -> bool:
+        pods = self.api.items(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}")
+        leaving = [pod["metadata"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
+        for one in leaving:
+            change = {"metadata": {"annotations": {"controlplane.example/looked-at": str(time.monotonic())}}}
+            try:
+                self.api.patch(f"/api/v1/namespaces/{one['namespace']}/pods/{one['name']}", change)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        return not leaving
 
     def _hand_over_lease(self, node: str, holder: str | None, seconds: int) -> None:
-        lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
-        self.api.patch(lease, {"spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds}})
+        change = {"spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds}}
+        self.api.patch(f"{LEASES}/{node}", change)
 
     def zone(self, name: str) -> list[str]:
         """Returns the names of the nodes of a zone, sorted."""
