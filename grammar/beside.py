@@ -20,7 +20,7 @@ from grammar.near_misses import keys_here, names_here, near_key, near_name, valu
 from grammar.policy import Operator, Subject
 from grammar.presence import holds, label_key
 from grammar.render import many
-from grammar.satisfiable import atoms, effect, glob_within, impossible
+from grammar.satisfiable import atoms, effect, flat, glob_within, impossible
 from grammar.span import Span
 from grammar.suggest import listed
 
@@ -55,7 +55,7 @@ class _Conditions:
     def _all(self) -> Iterator[policy.Condition]:
         yield from (nodes.condition for nodes in self._policy.node_sets)
         for rule in self._policy.rules:
-            for statement in _flat(rule.statements):
+            for statement in flat(rule.statements):
                 if isinstance(statement, policy.Require | policy.Prefer):
                     yield statement.condition
 
@@ -74,7 +74,7 @@ class _Conditions:
             yield from self._condition(nodes.condition, nodes.condition)
         for rule in self._policy.rules:
             alone = []
-            for statement in _flat(rule.statements):
+            for statement in flat(rule.statements):
                 match statement:
                     case policy.Require():
                         alone += [*self._condition(statement.condition, effect(statement))]
@@ -234,13 +234,6 @@ class _Conditions:
             f"on none of {many(len(self._nodes), 'node')}",
             values_here(str(values[0].value), self._inventory.values[key]),
         )
-
-
-def _flat(body: tuple[policy.Statement, ...]) -> Iterator[policy.Statement]:
-    for statement in body:
-        yield statement
-        if isinstance(statement, policy.ForEachLabel):
-            yield from _flat(statement.body)
 
 
 def _asked(atom: policy.Condition) -> Iterator[tuple[str, Span, list[policy.Literal]]]:

@@ -14,7 +14,7 @@ from grammar.near_misses import names_here
 from grammar.policy import Operator
 from grammar.presence import holds
 from grammar.render import many
-from grammar.satisfiable import effect, operands
+from grammar.satisfiable import effect, flat, operands
 from grammar.span import Span
 from grammar.suggest import listed
 
@@ -226,24 +226,19 @@ def _may(condition: policy.Condition | None, pod: Pod) -> bool:
 
 def _delays(body: tuple[policy.Statement, ...]) -> Iterator[policy.Delay]:
     """The delays that statements ask for."""
-    for statement in body:
+    for statement in flat(body):
         match statement:
             case policy.Require() | policy.Prefer():
                 yield from (one for one in operands(statement.condition) if isinstance(one, policy.Delay))
             case policy.PreferScaled(quantity=policy.Delay() as delay):
                 yield delay
-            case policy.ForEachLabel():
-                yield from _delays(statement.body)
 
 
 def _limits(body: tuple[policy.Statement, ...]) -> Iterator[_Limit]:
     """The upper limits that every node has to keep, whatever else it meets."""
-    for statement in body:
-        match statement:
-            case policy.Require(forbid=False):
-                yield from _required(statement.condition)
-            case policy.ForEachLabel():
-                yield from _limits(statement.body)
+    for statement in flat(body):
+        if isinstance(statement, policy.Require) and not statement.forbid:
+            yield from _required(statement.condition)
 
 
 def _required(condition: policy.Condition) -> Iterator[_Limit]:

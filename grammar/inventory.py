@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from grammar import policy
+from grammar.policy import BUILTIN_LABELS
 
-ZONE = next(domain.label or "" for domain in policy.BUILTIN_DOMAINS if domain.name == "zone")
+ZONE = BUILTIN_LABELS["zone"]
 """The label of a node's zone."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from grammar.render import many
-from grammar.suggest import likely, listed, nearest
+from grammar.suggest import joined, likely, listed, nearest
 
 _COUNTER: Final = re.compile(r"[-_.]?(\d+)([a-z]\b)?|[-_.]([a-z])\b", re.IGNORECASE)
 """What tells those of one name apart: a number, a letter behind one, or a letter by itself."""
@@ -68,7 +68,7 @@ def values_here(word: str, values: Mapping[str, int]) -> str:
     ranked = sorted(values, key=lambda value: (-values[value], value))
     shown = [f"`{value}` on {many(values[value], 'node')}" for value in ranked[:_SHOWN]]
     rest = [f"{len(ranked) - _SHOWN:,} more values"] if len(ranked) > _SHOWN else []
-    return f"{said}here are {joined([*shown, *rest])}"
+    return f"{said}here are {joined([*shown, *rest], 'and')}"
 
 
 def names_here(word: str, names: Mapping[str, Iterable[str]]) -> str:
@@ -78,8 +78,3 @@ def names_here(word: str, names: Mapping[str, Iterable[str]]) -> str:
         return f"did you mean `{near}`?"
     told = [f"{what} here are {listed(group, 'and')}" for what, group in names.items() if group]
     return "; ".join(told)
-
-
-def joined(parts: list[str]) -> str:
-    """``a, b and c``."""
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)

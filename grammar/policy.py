@@ -189,6 +189,8 @@ BUILTIN_DOMAINS: tuple[Domain, ...] = (
     Domain("zone", "topology.kubernetes.io/zone"),
     Domain("region", "topology.kubernetes.io/region"),
 )
+BUILTIN_LABELS: dict[str, str] = {domain.name: domain.label for domain in BUILTIN_DOMAINS if domain.label}
+"""The labels that ``zone`` and ``region`` stand for."""
 
 
 @dataclass(frozen=True, slots=True)

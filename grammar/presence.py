@@ -11,14 +11,12 @@ from grammar.inventory import Node, Pod
 from grammar.policy import Operator, Subject
 from grammar.satisfiable import glob_within
 
-_DOMAIN_LABELS = {domain.name: domain.label for domain in policy.BUILTIN_DOMAINS if domain.label}
-
 
 def label_key(operand: policy.Operand) -> str | None:
     """The key of the node's label that an operand is the value of; None where it is something else."""
     if not isinstance(operand, policy.FactRef) or operand.subject is not Subject.NODE:
         return None
-    return operand.key if operand.path == "labels" else _DOMAIN_LABELS.get(operand.path)
+    return operand.key if operand.path == "labels" else policy.BUILTIN_LABELS.get(operand.path)
 
 
 def holds(condition: policy.Condition, one: Node | Pod) -> bool | None:

@@ -293,3 +293,11 @@ def operands(condition: policy.Condition) -> Iterable[policy.Operand]:
 def effect(statement: policy.Require) -> policy.Condition:
     """What a node has to meet."""
     return policy.Not(statement.condition) if statement.forbid else statement.condition
+
+
+def flat(body: Iterable[policy.Statement]) -> Iterator[policy.Statement]:
+    """The statements, each followed by those in it."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, policy.ForEachLabel):
+            yield from flat(statement.body)

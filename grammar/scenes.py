@@ -24,9 +24,6 @@ from grammar.span import Span
 from grammar.suggest import did_you_mean, listed
 from grammar.symbols import Symbols
 
-_KEYS = {domain.name: domain.label for domain in policy.BUILTIN_DOMAINS if domain.label is not None}
-"""The labels that ``zone`` and ``region`` stand for."""
-
 Report = Callable[[Diagnostic], None]
 
 
@@ -229,8 +226,8 @@ class Tests:
             )
         said, seen = _Said(), dict[tuple[str, str], Span]()
         for each in node.attributes:
-            key = _KEYS.get(each.kind) or (each.key.text if each.key is not None else "")
-            kind = "label" if each.kind in _KEYS else each.kind
+            key = policy.BUILTIN_LABELS.get(each.kind) or (each.key.text if each.key is not None else "")
+            kind = "label" if each.kind in policy.BUILTIN_LABELS else each.kind
             before = seen.setdefault((kind, key), each.span)
             if before != each.span:
                 self._error(

@@ -41,9 +41,12 @@ def listed(choices: Iterable[str], last: str = "or") -> str:
     names = [f"`{choice}`" for choice in choices]
     if len(names) > 12:
         names = [*names[:11], f"{len(names) - 11} more"]
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+    return joined(names, last)
+
+
+def joined(parts: list[str], last: str = "or") -> str:
+    """``a, b or c``."""
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def did_you_mean(word: str, choices: Iterable[str], otherwise: str) -> str:

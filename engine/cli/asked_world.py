@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ _LIVE_IF_NAMED: Final[_Option] = click.option(
 _POLICIES: Final[_Option] = click.option(
     "--policies", type=FILE, multiple=True, metavar="FILE|FOLDER", help="Policies; may be repeated."
 )
-_OTHERS: Final[tuple[_Option, ...]] = (
+_CLUSTERS: Final[tuple[_Option, ...]] = (
     click.option("--context", metavar="NAME", help="The kubeconfig's context, if not its current one."),
     click.option(
         "--cluster",
@@ -40,6 +40,8 @@ _OTHERS: Final[tuple[_Option, ...]] = (
     click.option(
         "--scenario", type=FILE, metavar="FILE", help="Ask a simulated cluster. See docs/scenario.md."
     ),
+)
+_BESIDES: Final[tuple[_Option, ...]] = (
     click.option(
         "--delays",
         type=FILE,
@@ -109,15 +111,15 @@ class Asked:
 
 def asks_world(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options; the function gets them as one first argument, an `Asked`."""
-    return _with(function, (_LIVE, *_OTHERS[:3], _POLICIES, *_OTHERS[3:]))
+    return _with(function, (_LIVE, *_CLUSTERS, _POLICIES, *_BESIDES))
 
 
 def may_ask_world(function: Callable[..., None]) -> Callable[..., None]:
     """The same for a command that has policies by itself and looks at a cluster only where one is named."""
-    return _with(function, (_LIVE_IF_NAMED, *_OTHERS))
+    return _with(function, (_LIVE_IF_NAMED, *_CLUSTERS, *_BESIDES))
 
 
-def _with(function: Callable[..., None], options: Iterable[_Option]) -> Callable[..., None]:
+def _with(function: Callable[..., None], options: Sequence[_Option]) -> Callable[..., None]:
     named = [one.name for one in fields(Asked)]
 
     @functools.wraps(function)
@@ -126,6 +128,6 @@ def _with(function: Callable[..., None], options: Iterable[_Option]) -> Callable
         function(Asked(**asked), **given)
 
     command: Callable[..., None] = called
-    for option in reversed([*options]):
+    for option in reversed(options):
         command = option(command)
     return command

@@ -11,15 +11,14 @@ from engine.cli.ending import ending_at_once
 from engine.cli.importing import importing
 from engine.cli.logs import set_up
 from engine.cli.opening import Opening
+from engine.cli.parameters import FILE
 from engine.cli.settings_file import read_settings
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command(cls=Command)
 @click.option(
     "--policies",
-    type=_FILE,
+    type=FILE,
     multiple=True,
     required=True,
     metavar="FILE|FOLDER",
@@ -27,15 +26,15 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--delays",
-    type=_FILE,
+    type=FILE,
     multiple=True,
     metavar="FILE",
     help="Delay files: a table, or matrix and names. Other sources: delays.source in the settings.",
 )
-@click.option("--settings", type=_FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
+@click.option("--settings", type=FILE, metavar="FILE", help="Settings, YAML or JSON. See docs/settings.md.")
 @click.option(
     "--kubeconfig",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="How to reach the cluster. In a pod: its service account.",
 )

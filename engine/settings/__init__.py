@@ -3,7 +3,6 @@
 Imports nothing that schedules: whoever starts a component hands it the values.
 """
 
-from engine.settings.reading import SettingsError, load_settings, parse_settings
 from engine.settings.tree import (
     BinderSettings,
     DelaySettings,
@@ -31,8 +30,5 @@ __all__ = [
     "QueueSettings",
     "ServerSettings",
     "Settings",
-    "SettingsError",
     "SimulationSettings",
-    "load_settings",
-    "parse_settings",
 ]

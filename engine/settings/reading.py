@@ -6,7 +6,10 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import jsonschema
+from jsonschema.protocols import Validator
 
 from engine.durations import DurationError, seconds, text
 from engine.settings.fields import Setting
@@ -14,10 +17,6 @@ from engine.settings.schema import published_schema
 from engine.settings.tree import NAME_PATTERN, SECTIONS, Settings, key_of
 from engine.suggest import suggestion
 from engine.yaml_lines import Document, YamlError, load_with_lines
-
-if TYPE_CHECKING:  # it takes 50 ms to import, and who gives no settings need not wait for it
-    import jsonschema
-    from jsonschema.protocols import Validator
 
 _Trouble = tuple[int, str]
 """The line and the sentence."""
@@ -75,8 +74,6 @@ def parse_settings(text_: str, file: str) -> Settings:
 
 @functools.cache
 def _validator() -> Validator:
-    import jsonschema
-
     return cast("Validator", jsonschema.Draft202012Validator(published_schema()))
 
 

@@ -15,7 +15,8 @@ from engine.cli.run import run
 from engine.delay import load
 from engine.model.objects import PodKey
 from engine.model.placeholder import PRIORITY, PRIORITY_CLASS
-from engine.settings import Settings, load_settings
+from engine.settings import Settings
+from engine.settings.reading import load_settings
 from tests.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]

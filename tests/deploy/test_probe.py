@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from engine.cli.probe import probe
-from engine.settings import Settings, load_settings
+from engine.settings import Settings
+from engine.settings.reading import load_settings
 from tests.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,9 @@ def imported(module: str) -> set[str]:
     [
         pytest.param("engine.cli", {"kubernetes", "numpy", "lark", "engine.cluster"}, id="no subcommand yet"),
         pytest.param(
-            "engine.cli.run", {"numpy", "engine.compile", "engine.scheduler"}, id="while the server lists"
+            "engine.cli.run",
+            {"numpy", "lark", "jsonschema", "engine.compile", "engine.scheduler"},
+            id="while the server lists",
         ),
         pytest.param(
             "engine.cli.serve", {"jsonschema", "cel"}, id="only where settings, or devices, are given"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.delay import DelayFileError, load
-from engine.settings import parse_settings
+from engine.settings.reading import parse_settings
 
 TEXT = (Path(__file__).parents[3] / "docs" / "delays.md").read_text()
 PROBE = (Path(__file__).parents[3] / "docs" / "probe.md").read_text()

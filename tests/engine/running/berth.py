@@ -20,6 +20,8 @@ from tests.controlplane.processes import Process
 
 NO_RULES = "# nothing is ruled here\n"
 PATIENCE = 20.0
+MACHINE_SECONDS = 5.0
+"""What a busy machine may add to any time; without it, times are shown with clocks of the tests' own."""
 
 
 class Berth:

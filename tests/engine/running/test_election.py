@@ -10,7 +10,7 @@ import pytest
 
 from tests.controlplane import ControlPlane, make_pods, zone_nodes
 from tests.engine.cluster.real import roles_for_berth
-from tests.engine.running.berth import Berth, Start
+from tests.engine.running.berth import MACHINE_SECONDS, Berth, Start
 from tests.engine.running.site import moment
 
 pytestmark = pytest.mark.integration
@@ -21,8 +21,6 @@ LONG = {"leaseDuration": "60s", "renewDeadline": "40s", "retryPeriod": "500ms"}
 LEASE_SECONDS = 4.0
 LOOK_SECONDS = 0.6
 """Who waits looks at the lease at least so often: the retry period, and a fifth more at random."""
-MACHINE_SECONDS = 5.0
-"""What a busy machine may add; without it, times are shown with a clock of the tests' own (cluster/test_leader.py)."""
 SCHEDULER = "custom-scheduler"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks.workloads import over_capacity
 from tests.controlplane import ControlPlane, make_pod, make_pods, zone_nodes
-from tests.engine.running.berth import Start
+from tests.engine.running.berth import MACHINE_SECONDS, Start
 from tests.engine.running.site import Diary
 
 pytestmark = pytest.mark.integration
@@ -20,8 +20,6 @@ SCHEDULER = "custom-scheduler"
 PODS = "/api/v1/namespaces/default/pods"
 GRACE_SECONDS = 2.0
 """What is under way has so long to be answered."""
-MACHINE_SECONDS = 5.0
-"""What a busy machine may add to any time."""
 
 
 def pods_of(plane: ControlPlane) -> list[Any]:

@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from engine.settings import Settings, SettingsError, load_settings, parse_settings
+from engine.settings import Settings
+from engine.settings.reading import SettingsError, load_settings, parse_settings
 from engine.settings.schema import all_settings, make_schema, make_table, published_schema
 from engine.settings.tree import SECTIONS
 
